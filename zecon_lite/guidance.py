@@ -1,0 +1,67 @@
+"""From losses on the picture to a gradient on x_t."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .schedule import Schedule
+from .state import State
+
+Loss = Callable[[State], Tensor]             # -> scalar: the sum over the batch of per-image losses
+Weight = float | Callable[[State], float]    # a number, or a number that depends on where we are
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Named losses and their weights.
+
+    strength: None uses the gradient as it is, as in the papers (Dhariwal & Nichol 2021), so that the weights also say
+    how hard to push. A number fixes the push instead: the gradient of each image is scaled so that it moves the
+    predicted noise, whose own RMS is about 1, by `strength` RMS; the weights then only say how the terms share it.
+    Raises ValueError when a weight names no loss.
+    """
+
+    losses: Mapping[str, Loss]
+    weights: Mapping[str, Weight]
+    strength: float | None = None
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.weights) - set(self.losses))
+        if unknown:
+            raise ValueError(f"no loss named {', '.join(unknown)}; there are {', '.join(sorted(self.losses))}")
+
+    def terms(self, state: State) -> dict[str, Tensor]:
+        """Each loss times its weight, name -> scalar; a loss whose weight is zero is not evaluated.
+
+        Raises FloatingPointError when a term is not finite, naming it: a sum would hide which loss broke.
+        """
+        weights = {name: w(state) if callable(w) else w for name, w in self.weights.items()}
+        terms = {name: w * self.losses[name](state) for name, w in weights.items() if w}
+        for name, value in terms.items():
+            if not torch.isfinite(value.detach()).all():
+                raise FloatingPointError(
+                    f"the loss {name!r} became {value.item()} at position {state.i} (timestep {state.t}): lower its "
+                    "weight or the guidance strength, or run in float32"
+                )
+        return terms
+
+    def gradient(self, terms: Mapping[str, Tensor], x: Tensor, schedule: Schedule, i: int) -> Tensor | None:
+        """d(sum of terms) / dx, (B, 3, H, W), scaled to `strength` where one is set; None when every weight is zero."""
+        if not terms:
+            return None
+        total = sum(terms.values())
+        (grad,) = torch.autograd.grad(total, x)
+        if not torch.isfinite(grad).all():
+            raise FloatingPointError(
+                f"the gradient of {' + '.join(terms)} is not finite at position {i}: leave terms out one by one to find "
+                "which, then lower its weight, or run in float32"
+            )
+        if self.strength is None:
+            return grad
+        rms = grad.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
+        # ddim_step adds sqrt(1-a) * grad to eps, so that factor is taken out: strength is the RMS of the shift itself.
+        return grad * (self.strength / (1 - schedule.alphas_cumprod[i]).sqrt()) / rms

@@ -1,0 +1,85 @@
+"""The bundled networks: small configurations of the very classes that the full profile uses.
+
+Only numbers stand here. The UNet is `zecon_lite.models.unet.UNet` (guided-diffusion names), the CLIP is
+`open_clip.CLIP` with a `timm` convolutional image tower, the VGG is torchvision's layer list.
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from ..models.unet import UNet, UNetConfig
+
+SIZE = 64                                    # side of the pictures that the networks are trained on
+
+UNET = UNetConfig(
+    image_size=SIZE, out_channels=3, model_channels=48, num_res_blocks=1, attention_resolutions=(2, 4),
+    channel_mult=(1, 2, 3), num_head_channels=48, resblock_updown=False, norm_groups=8, patch_size=2,
+)
+FEATURE_BLOCKS = (1, 3, 5)                   # the encoder blocks that ZeCon compares: 32, 16 and 8 positions a side
+
+CLIP_EMBED = 128
+CLIP_VISION = {"timm_model_name": "zecon_tiny_resnet", "timm_pool": "avg", "timm_proj": "linear", "image_size": SIZE}
+CLIP_TEXT = {"context_length": 18, "width": 96, "heads": 4, "layers": 2}
+
+# torchvision's VGG-19 has two convolutions before its first two poolings; so has this, so the same layers mean the same.
+VGG_LAYERS = (16, 16, "M", 32, 32, "M", 64, 64, "M", 128, 128)
+
+
+class WordTokenizer:
+    """Words to numbers: 0 pads, then the vocabulary in order, then unknown, start and end (the highest, as CLIP needs).
+
+    Called with texts, returns (B, context_length) int64. Case and punctuation do not matter; longer texts are cut.
+    """
+
+    def __init__(self, words: list[str], context_length: int = CLIP_TEXT["context_length"]):
+        self.words = list(words)
+        self.context_length = context_length
+        self.index = {word: k for k, word in enumerate(self.words, start=1)}
+        self.unknown = len(self.words) + 1
+        self.start, self.end = self.unknown + 1, self.unknown + 2
+
+    def __len__(self) -> int:
+        return self.end + 1
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        """The words of a text: lower case, letters and digits only."""
+        return re.findall(r"[a-z0-9]+", text.lower())
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the vocabulary does not have, in order."""
+        return [word for word in self.split(text) if word not in self.index]
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        tokens = torch.zeros(len(texts), self.context_length, dtype=torch.int64)
+        for row, text in zip(tokens, texts, strict=True):
+            body = [self.index.get(word, self.unknown) for word in self.split(text)][: self.context_length - 2]
+            ids = torch.tensor([self.start, *body, self.end])
+            row[: len(ids)] = ids
+        return tokens
+
+
+def build_unet() -> UNet:
+    """The bundled UNet, untrained."""
+    return UNet(UNET)
+
+
+def build_clip(vocabulary_size: int) -> nn.Module:
+    """The bundled CLIP, untrained: `open_clip.CLIP`, image tower convolutional and mean-pooled, text tower as in CLIP."""
+    import open_clip
+
+    from . import image_tower  # noqa: F401  (registers the tower with timm)
+
+    text = {**CLIP_TEXT, "vocab_size": vocabulary_size}
+    return open_clip.CLIP(embed_dim=CLIP_EMBED, vision_cfg=dict(CLIP_VISION), text_cfg=text)
+
+
+def build_vgg() -> nn.Sequential:
+    """The bundled VGG's feature layers, untrained, numbered as torchvision numbers them."""
+    from torchvision.models.vgg import make_layers
+
+    return make_layers(list(VGG_LAYERS))

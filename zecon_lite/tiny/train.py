@@ -1,0 +1,403 @@
+"""Train the bundled networks: `python -m zecon_lite.tiny.train unet|clip|vgg`.
+
+Each run renders nothing itself: it reads the shards that `python -m zecon_lite.tiny.data` writes, and picks up those
+that appear while it trains. It resumes from `build/train/NAME.pt` when there is one, else from the committed weights;
+writes weights and a model card beside each other; and keeps new weights only when their held-out score beats the old.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..denoiser import VPrediction
+from ..progress import bar
+from ..schedule import Schedule
+from . import world
+from .data import FOLDER, UNNAMED, Shards
+from .networks import SIZE, WordTokenizer, build_clip, build_unet, build_vgg
+
+WEIGHTS = Path(__file__).parent / "weights"
+CHECKPOINTS = Path("build/train")
+LICENCE = "MIT; trained on the project's own procedural pictures and crops of scikit-image's sample photographs"
+
+
+@dataclass
+class Run:
+    """One training run: where it stands, and how it goes on after an interruption."""
+
+    name: str
+    network: nn.Module
+    samples: int                             # the budget, counted over all resumed runs
+    batch: int
+    rate: float                              # peak learning rate
+    seed: int
+    shards: Shards
+    device: torch.device
+    ema_decay: float = 0.999
+    seen: int = 0
+    seconds: float = 0.0
+    log: list[tuple[int, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.network.to(self.device, memory_format=torch.channels_last)
+        self.ema = {k: v.detach().clone().float() for k, v in self.network.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=0.01, betas=(0.9, 0.99))
+        self.checkpoint = CHECKPOINTS / f"{self.name}.pt"
+        committed = WEIGHTS / f"{self.name}.safetensors"
+        if self.checkpoint.exists():
+            saved = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
+            self.network.load_state_dict(saved["network"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.ema, self.seen, self.seconds = saved["ema"], saved["seen"], saved["seconds"]
+            self.log = [tuple(entry) for entry in saved["log"]]
+        elif committed.exists():
+            weights = load_file(committed)
+            kept = {k.removeprefix("network."): v.float() for k, v in weights.items() if k.removeprefix("network.") in self.ema}
+            self.network.load_state_dict(kept, strict=False)
+            self.ema.update({k: v.to(self.device) for k, v in kept.items()})
+            card = json.loads(committed.with_suffix(".json").read_text())
+            self.seen, self.seconds = card["samples_seen"], card["seconds"]
+
+    def train(self, loss_of: Callable[[Tensor, Tensor, torch.Generator], Tensor], photos: float = 0.5) -> None:
+        """Take optimiser steps until the budget is used. loss_of(images, labels, generator) -> scalar."""
+        steps = max(0, math.ceil((self.samples - self.seen) / self.batch))
+        start, recent = time.monotonic() - self.seconds, []
+        with bar(steps, f"training {self.name}") as progress:
+            for k in range(steps):
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.seen)
+                images, labels = self.shards.batch(self.batch, generator, photos)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.rate * _schedule(self.seen, self.samples, self.batch)
+                loss = loss_of(images.to(self.device, memory_format=torch.channels_last), labels.to(self.device), generator)
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+                self.optimizer.step()
+                self.seen += self.batch
+                self._average(k)
+                recent.append(loss.item())
+                if (k + 1) % 100 == 0 or k + 1 == steps:
+                    self.seconds = time.monotonic() - start
+                    self.log.append((self.seen, sum(recent) / len(recent)))
+                    print(f"{self.name}: {self.seen} samples, loss {self.log[-1][1]:.4f}, {self.seconds:.0f} s", flush=True)
+                    recent.clear()
+                    self.shards.refresh()
+                if (k + 1) % 500 == 0 or k + 1 == steps:
+                    self.save()
+                progress.update()
+
+    def _average(self, step: int) -> None:
+        decay = min(self.ema_decay, (step + 1) / (step + 10)) if self.seen < 20 * self.batch else self.ema_decay
+        with torch.no_grad():
+            for k, v in self.network.state_dict().items():
+                if v.is_floating_point():
+                    self.ema[k].lerp_(v.float(), 1 - decay)
+                else:
+                    self.ema[k] = v.detach().clone()
+
+    def save(self) -> None:
+        """Write the checkpoint that an interrupted run goes on from, whole or not at all."""
+        CHECKPOINTS.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(
+            {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema,
+             "seen": self.seen, "seconds": self.seconds, "log": [list(entry) for entry in self.log]}, partial,
+        )
+        os.replace(partial, self.checkpoint)
+
+    def averaged(self) -> nn.Module:
+        """The network with its averaged weights, in evaluation mode."""
+        self.network.load_state_dict({k: v.to(self.network.state_dict()[k].dtype) for k, v in self.ema.items()})
+        return self.network.eval()
+
+    def publish(self, scores: dict[str, float], better: str, extra: dict[str, Tensor] | None = None, **card: object) -> None:
+        """Write averaged weights (float16) and their card, unless the committed ones score better.
+
+        better: the score that decides, higher is better.
+        """
+        WEIGHTS.mkdir(exist_ok=True)
+        path = WEIGHTS / f"{self.name}.safetensors"
+        card_path = path.with_suffix(".json")
+        if card_path.exists():
+            old = json.loads(card_path.read_text())["scores"].get(better, -math.inf)
+            if old > scores[better]:
+                print(f"{self.name}: {better} {scores[better]:.4f} does not beat the committed {old:.4f}; kept the old weights")
+                return
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in {**self.averaged().state_dict(), **(extra or {})}.items()}
+        tensors = {k: v.contiguous().cpu() for k, v in tensors.items()}
+        text = json.dumps(
+            {"name": self.name, "parameters": sum(p.numel() for p in self.network.parameters()),
+             "data": f"style world, {len(self.shards.images)} pictures of {SIZE} px in {len(self.shards.files)} shards",
+             "samples_seen": self.seen, "seconds": round(self.seconds), "seed": self.seed, "batch": self.batch,
+             "scores": {k: round(v, 5) for k, v in scores.items()}, "licence": LICENCE, **card,
+             "loss_log": [[n, round(loss, 5)] for n, loss in self.log]}, indent=1,
+        )
+        partial = path.with_suffix(".partial")
+        save_file(tensors, partial)
+        os.replace(partial, path)
+        partial.write_text(text + "\n")
+        os.replace(partial, card_path)
+        print(f"{self.name}: wrote {path.name}, {path.stat().st_size / 2**20:.1f} MiB, {scores}")
+
+
+def _schedule(seen: int, budget: int, batch: int) -> float:
+    """Warm up over 200 steps, hold, and fall along a cosine over the last half."""
+    warm = min(1.0, (seen + batch) / (200 * batch))
+    tail = max(0.0, (seen / budget - 0.5) / 0.5)
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(tail, 1.0))))
+
+
+def held_out(n: int) -> tuple[Tensor, Tensor]:
+    """(n, 3, 64, 64) held-out scenes, every 13th left a photo, the others styled in turn; (3, n) labels."""
+    scenes = world.render(world.held_out_seeds(n), size=SIZE)
+    images, style = scenes.image.clone(), torch.arange(n) % (len(world.STYLES) + 1)
+    for k, name in enumerate(world.STYLES, start=1):
+        which = (style == k).nonzero()[:, 0]
+        if len(which):
+            images[which] = world.apply_style(name, images[which], which)
+    return images, torch.stack([style, scenes.object, scenes.background])
+
+
+# ------------------------------------------------------------------------------------------------------------- UNet
+
+def train_unet(args: argparse.Namespace, device: torch.device) -> None:
+    """v-prediction on the cosine schedule, timesteps uniform (Salimans & Ho 2022; Nichol & Dhariwal 2021)."""
+    schedule = Schedule.cosine()
+    run = Run("unet", build_unet(), args.samples or 400_000, args.batch or 32, args.rate or 6e-4, args.seed, Shards(args.data), device)
+    a = schedule.alphas_cumprod.float().to(device)
+    network = torch.compile(run.network) if args.compile else run.network
+
+    def loss_of(x0: Tensor, labels: Tensor, generator: torch.Generator, forward: Callable = network) -> Tensor:
+        # Timesteps are spread evenly over each batch: the same expectation with less scatter.
+        u = (torch.rand(1, generator=generator) + torch.arange(len(x0)) / len(x0)) % 1
+        t = (u * len(schedule)).long().to(device)
+        noise = torch.randn(x0.shape, generator=generator).to(device)
+        signal, rest = a[t].sqrt()[:, None, None, None], (1 - a[t]).sqrt()[:, None, None, None]
+        with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
+            v = forward(signal * x0 + rest * noise, t)
+        return F.mse_loss(v.float(), signal * noise - rest * x0)
+
+    def score() -> dict[str, float]:
+        images, labels = (z.to(device) for z in held_out(130))
+        network = run.averaged()
+        with torch.no_grad():
+            losses = [loss_of(images, labels, torch.Generator().manual_seed(k), forward=network).item() for k in range(4)]
+        from ..samplers import invert, sample
+
+        denoiser = VPrediction(network, schedule).respace(50)
+        x = invert(denoiser, images[:26], 25)
+        from ..samplers import ddim_step
+
+        *_, last = sample(denoiser, x, range(25, -1, -1), step=ddim_step)
+        return {"v_mse": sum(losses) / len(losses), "minus_v_mse": -sum(losses) / len(losses),
+                "inversion_mse": F.mse_loss(last.x, images[:26]).item()}
+
+    run.train(loss_of)
+    run.publish(score(), "minus_v_mse", objective="v-prediction, cosine schedule, T = 1000, uniform timesteps, EMA 0.999")
+
+
+# ------------------------------------------------------------------------------------------------------------- CLIP
+
+def train_clip(args: argparse.Namespace, device: torch.device) -> None:
+    """Contrastive language-image training with multi-positive targets, on pictures made hard in the ways guidance does.
+
+    A picture is a positive of every caption whose claims it meets: with 13 looks and 12 objects a batch is full of
+    duplicates. Half the pictures are noised, blurred by a denoiser's estimate, or shifted one step against the loss
+    (L2-bounded): a CLIP trained on clean pictures only gives gradients that look like dirt, not like pictures.
+    """
+    tokenizer = WordTokenizer(sorted({part for word in world.vocabulary() for part in WordTokenizer.split(word)}))
+    run = Run("clip", build_clip(len(tokenizer)), args.samples or 300_000, args.batch or 96, args.rate or 1e-3, args.seed, Shards(args.data), device)
+    damage = _Damage(device, args.seed)
+
+    def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        n = len(images)
+        cropped = torch.rand(n, generator=generator) < 0.5
+        images = torch.where(cropped.to(device)[:, None, None, None], _crops(images, generator), images)
+        images = damage(images, generator)
+        texts, claims = zip(*(_caption(*labels[:, k].tolist(), bool(cropped[k]), generator) for k in range(n)), strict=True)
+        claims = torch.tensor(claims, device=device)                                 # (n, 3) which labels a caption names
+        # agrees[picture, caption]: every label that the caption names is the picture's
+        agrees = ((labels.T[:, None] == labels.T[None]) | ~claims[None]).all(-1)
+        # A small crop need not show the object: it is no evidence for or against captions that name one.
+        texts = run.network.encode_text(tokenizer(list(texts)).to(device), normalize=True)
+
+        def contrastive(pictures: Tensor) -> Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
+                embedded = run.network.encode_image(pictures)
+            logits = run.network.logit_scale.exp().clamp(max=50) * F.normalize(embedded.float(), dim=-1) @ texts.T
+            unknown = (cropped.to(device)[:, None] & claims[None, :, 1:].any(-1)) & ~torch.eye(n, dtype=torch.bool, device=device)
+            logits = logits.masked_fill(unknown, -30.0)
+            positive = (agrees & ~unknown).float()
+            by_picture = -(positive * logits.log_softmax(1)).sum(1) / positive.sum(1)
+            by_caption = -(positive * logits.log_softmax(0)).sum(0) / positive.sum(0).clamp_min(1)
+            return (by_picture.mean() + by_caption.mean()) / 2
+
+        return contrastive(_against(images, contrastive, texts, generator)) if run.seen > run.batch * 100 else contrastive(images)
+
+    def score() -> dict[str, float]:
+        network = run.averaged()
+        return _zero_shot(network, tokenizer, device)
+
+    run.network.train()
+    run.train(loss_of, photos=0.3)
+    run.publish(score(), "style_held_out_pairs", vocabulary=tokenizer.words, objective="multi-positive InfoNCE, one adversarial step (L2 <= 4)")
+
+
+def _caption(style: int, object_: int, background: int, cropped: bool, generator: torch.Generator) -> tuple[str, tuple[bool, ...]]:
+    """A caption and which of (style, object, background) it names; crops and photographs' crops get the style only."""
+    name = ("photo", *world.STYLES)[style]
+    if cropped or object_ == UNNAMED:
+        words = world.STYLE_WORDS[name]
+        text = words[int(torch.randint(len(words), (1,), generator=generator))]
+        return (f"a {text}" if torch.rand(1, generator=generator) < 0.5 else text), (True, False, False)
+    return world.caption(name, world.OBJECTS[object_], world.BACKGROUNDS[background], generator)
+
+
+def _crops(images: Tensor, generator: torch.Generator) -> Tensor:
+    """One square crop of each picture, a quarter of the side to all of it, slightly turned, back at full size."""
+    n = len(images)
+    side = 0.25 + 0.75 * torch.rand(n, generator=generator)
+    angle = 0.15 * torch.randn(n, generator=generator)
+    centre = (torch.rand(n, 2, generator=generator) * 2 - 1) * (1 - side)[:, None]
+    cos, sin = angle.cos() * side, angle.sin() * side
+    theta = torch.stack([torch.stack([cos, -sin, centre[:, 0]], 1), torch.stack([sin, cos, centre[:, 1]], 1)], 1)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(images)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+class _Damage:
+    """What guidance shows a CLIP: noise up to sigma 0.6, and the blurred estimates of a denoiser from noisy pictures.
+
+    Uses the bundled UNet when it has been trained, else noise alone.
+    """
+
+    def __init__(self, device: torch.device, seed: int):
+        self.device, self.denoiser = device, None
+        path = WEIGHTS / "unet.safetensors"
+        if not path.exists():
+            path = None
+            checkpoint = CHECKPOINTS / "unet.pt"
+            if checkpoint.exists():
+                weights = torch.load(checkpoint, weights_only=True, map_location="cpu")["ema"]
+        else:
+            weights = {k: v.float() for k, v in load_file(path).items()}
+        if path is not None or checkpoint.exists():
+            unet = build_unet()
+            unet.load_state_dict(weights)
+            self.denoiser = VPrediction(unet.eval().requires_grad_(False).to(device, memory_format=torch.channels_last), Schedule.cosine())
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        n = len(images)
+        images = images.clone()
+        if self.denoiser is not None:                                    # an eighth of the batch: the network is dear
+            few = n // 8
+            i = int(torch.randint(100, 700, (1,), generator=generator))
+            noise = torch.randn(images[:few].shape, generator=generator).to(self.device)
+            with torch.autocast(self.device.type, torch.bfloat16):
+                estimate = self.denoiser(self.denoiser.schedule.noised(images[:few], i, noise).to(images.dtype), i).x0
+            images[:few] = estimate.float().clamp(-1.2, 1.2)
+        sigma = 0.6 * torch.rand(n, 1, 1, 1, generator=generator) * (torch.rand(n, 1, 1, 1, generator=generator) < 0.4)
+        return images + (sigma * torch.randn(images.shape, generator=generator)).to(self.device)
+
+
+def _against(images: Tensor, loss_of: Callable[[Tensor], Tensor], texts: Tensor, generator: torch.Generator) -> Tensor:
+    """The pictures one step uphill in the loss, by an L2 length drawn from 0 to 4 (RMS up to 0.036 at 64 px)."""
+    x = images.detach().requires_grad_(True)
+    (grad,) = torch.autograd.grad(loss_of(x), x, retain_graph=True)
+    length = 4 * torch.rand(len(x), 1, 1, 1, generator=generator).to(x)
+    norm = grad.flatten(1).norm(dim=1)[:, None, None, None].clamp_min(1e-12)
+    return (images + length * grad / norm).detach()
+
+
+@torch.no_grad()
+def _zero_shot(network: nn.Module, tokenizer: WordTokenizer, device: torch.device) -> dict[str, float]:
+    """Accuracy of naming style and object by the nearest caption, on held-out scenes and on held-out pairs."""
+    def text(words: list[str]) -> Tensor:
+        return F.normalize(network.encode_text(tokenizer(words).to(device), normalize=True).mean(0), dim=0)
+
+    styles = torch.stack([text(list(world.STYLE_WORDS[s])) for s in ("photo", *world.STYLES)])
+    objects = torch.stack([text([f"a {w}" for w in world.OBJECT_WORDS[o]]) for o in world.OBJECTS])
+    images, labels = (z.to(device) for z in held_out(650))
+    embedded = network.encode_image(images.contiguous(memory_format=torch.channels_last), normalize=True)
+    style_right = (embedded @ styles.T).argmax(1) == labels[0]
+    object_right = (embedded @ objects.T).argmax(1) == labels[1]
+    names = list(world.STYLES)
+    pairs = torch.tensor([s > 0 and world.is_held_out(names[s - 1], world.OBJECTS[o]) for s, o in labels[:2].T.tolist()])
+    return {"style": style_right.float().mean().item(), "object": object_right.float().mean().item(),
+            "style_held_out_pairs": style_right[pairs].float().mean().item(),
+            "object_held_out_pairs": object_right[pairs].float().mean().item()}
+
+
+# -------------------------------------------------------------------------------------------------------------- VGG
+
+class _Classifier(nn.Module):
+    """A VGG with average pooling and one linear head over styles, objects and backgrounds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = build_vgg()
+        counts = (len(world.STYLES) + 1, len(world.OBJECTS), len(world.BACKGROUNDS))
+        self.split = counts
+        self.head = nn.Linear(128, sum(counts))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.head(self.features(images).mean((2, 3))).split(self.split, dim=1)
+
+
+def train_vgg(args: argparse.Namespace, device: torch.device) -> None:
+    """A VGG classifier of style, object and background; its layers serve content losses, its style head as a judge."""
+    run = Run("vgg", _Classifier(), args.samples or 200_000, args.batch or 96, args.rate or 1e-3, args.seed, Shards(args.data), device)
+
+    def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
+            outputs = run.network(images)
+        return sum(F.cross_entropy(out.float(), wanted, ignore_index=UNNAMED) for out, wanted in zip(outputs, labels, strict=True))
+
+    def score() -> dict[str, float]:
+        images, labels = (z.to(device) for z in held_out(650))
+        with torch.no_grad():
+            outputs = run.averaged()(images)
+        right = [(out.argmax(1) == wanted).float().mean().item() for out, wanted in zip(outputs, labels, strict=True)]
+        return dict(zip(("style", "object", "background"), right, strict=True)) | {"mean": sum(right) / 3}
+
+    run.train(loss_of, photos=0.2)
+    run.publish(score(), "mean", objective="cross-entropy of style, object and background")
+
+
+TRAINERS = {"unet": train_unet, "clip": train_clip, "vgg": train_vgg}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m zecon_lite.tiny.train", description="Train a bundled network; resumes by itself.")
+    parser.add_argument("name", choices=TRAINERS)
+    parser.add_argument("--samples", type=int, help="how many pictures to see in all, resumed runs included")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--rate", type=float, help="peak learning rate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, default=FOLDER, help="folder of shards")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 convolutions where the processor has them")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the UNet (a minute to start, then quicker)")
+    args = parser.parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)             # initial weights only; every draw after that has its own generator
+    TRAINERS[args.name](args, torch.device(args.device))
+
+
+if __name__ == "__main__":
+    main()
