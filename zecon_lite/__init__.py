@@ -1,1 +1,57 @@
-"""zecon_lite."""
+"""Zero-shot diffusion style transfer from first principles.
+
+Legend of every docstring: B batch, H W pixels, C channels, N schedule length, P patches, D embedding width.
+Images: float (B, 3, H, W) in [-1, 1]. Two clocks: `i` a position in the schedule, `t` the training timestep there.
+
+    from zecon_lite import images, load_models, stylize
+    result = stylize(images.fit(images.load("photo.jpg"), 64), "a pencil sketch", models=load_models("tiny"))
+    result.save("sketch.png")
+"""
+
+from . import augment, images, losses
+from .denoiser import Denoiser, LearnedVariance, Prediction, VPrediction
+from .guidance import Guidance
+from .models import VGG, Clip, UNet, UNetConfig
+from .profiles import PROFILES, Models, Profile, load_models
+from .recipes import RECIPES, Recipe, Task, inverted, inverted_as_noise, noised
+from .samplers import ddim_step, ddpm_step, invert, look, sample
+from .schedule import Schedule
+from .state import State, Step
+from .stylize import Result, stylize
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PROFILES",
+    "RECIPES",
+    "VGG",
+    "Clip",
+    "Denoiser",
+    "Guidance",
+    "LearnedVariance",
+    "Models",
+    "Prediction",
+    "Profile",
+    "Recipe",
+    "Result",
+    "Schedule",
+    "State",
+    "Step",
+    "Task",
+    "UNet",
+    "UNetConfig",
+    "VPrediction",
+    "augment",
+    "ddim_step",
+    "ddpm_step",
+    "images",
+    "invert",
+    "inverted",
+    "inverted_as_noise",
+    "load_models",
+    "look",
+    "losses",
+    "noised",
+    "sample",
+    "stylize",
+]

@@ -10,10 +10,10 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from enum import Enum
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,8 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from .profiles import Models
-    from .stylize import Result
+    from torch import Tensor
 
 app = typer.Typer(
     add_completion=False,
@@ -51,83 +50,55 @@ def main() -> None:
     app()
 
 
-@app.callback()
-def about(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
-) -> None:
-    """Restyle photographs by text, without training: [bold]ZeCon[/] and its relatives, from first principles."""
-    if show_version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"zecon-lite {version('zecon-lite')}")
         raise typer.Exit
 
 
+@app.callback()
+def about(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Restyle photographs by text, without training: [bold]ZeCon[/] and its relatives, from first principles."""
+
+
+# The help shows the options of `stylize` in three panels.
+RESULT = partial(typer.Option, rich_help_panel="Result")
+METHOD = partial(typer.Option, rich_help_panel="Method")
+MODELS = partial(typer.Option, rich_help_panel="Size and models")
+
+OUTPUT_HELP = "File (.png, .jpg, .webp) or existing folder; without it, PHOTO_PROMPT.png in the current folder."
+SKIP_HELP = "Steps left out at the noisy end: more of them keeps more of the photograph."
+STRENGTH_HELP = "Fix how far each step is pushed, as a part of the predicted noise."
+FIT_HELP = "native keeps the shape, crop takes the centre square, pad works on the whole in a square."
+SIZE_HELP = "Short side of the result in pixels; without it, what the networks were trained on."
+
+
 @app.command()
 def stylize(
-    photo: Annotated[Path, typer.Argument(help="A photograph, or a folder of photographs.", show_default=False)],
-    prompt: Annotated[str, typer.Argument(help='What it shall look like: "a pencil sketch".', show_default=False)],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", show_default=False, rich_help_panel="Result",
-            help="File (.png, .jpg, .webp) or existing folder; without it, PHOTO_PROMPT.png in the current folder.",
-        ),
-    ] = None,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Put the source beside the result.", rich_help_panel="Result")
-    ] = False,
-    batch: Annotated[
-        int, typer.Option(min=1, help="How many results, each from its own noise.", rich_help_panel="Result")
-    ] = 1,
-    seed: Annotated[
-        int, typer.Option(help="The same seed gives the same picture again.", rich_help_panel="Result")
-    ] = 0,
-    recipe: Annotated[
-        str, typer.Option("--recipe", "-r", help="One of `zecon-lite recipes`.", rich_help_panel="Method")
-    ] = "zecon",
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph, or a folder of photographs.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='What it shall look like: "a pencil sketch".')],
+    output: Annotated[Path | None, RESULT("--output", "-o", metavar="PATH", help=OUTPUT_HELP)] = None,
+    compare: Annotated[bool, RESULT("--compare", help="Put the source beside the result.")] = False,
+    batch: Annotated[int, RESULT(min=1, metavar="N", help="How many results, each from its own noise.")] = 1,
+    seed: Annotated[int, RESULT(metavar="N", help="The same seed gives the same picture again.")] = 0,
+    recipe: Annotated[str, METHOD("--recipe", "-r", metavar="NAME", help="One of `zecon-lite recipes`.")] = "zecon",
     weight: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weight", "-w", metavar="NAME=VALUE", show_default=False, rich_help_panel="Method",
-            help="Weight of one loss; may be given again for another.",
-        ),
+        list[str] | None, METHOD("--weight", "-w", metavar="NAME=VALUE", help="Weight of one loss; may be repeated.")
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="Steps of the schedule, from noise to picture.", rich_help_panel="Method"),
-    ] = None,
-    skip: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Steps left out at the noisy end: more keeps more of the photograph.", rich_help_panel="Method"
-        ),
-    ] = None,
-    strength: Annotated[
-        float | None,
-        typer.Option(min=0, help="How hard the losses push, against predicted noise of 1.", rich_help_panel="Method"),
-    ] = None,
+    steps: Annotated[int | None, METHOD(min=1, metavar="N", help="Steps from pure noise to picture.")] = None,
+    skip: Annotated[int | None, METHOD(min=0, metavar="N", help=SKIP_HELP)] = None,
+    strength: Annotated[float | None, METHOD(min=0, metavar="X", help=STRENGTH_HELP)] = None,
     source_prompt: Annotated[
-        str, typer.Option(help="What the photograph is: CLIP goes from here to PROMPT.", rich_help_panel="Method")
+        str, METHOD(metavar="TEXT", help="What the photograph is: CLIP goes from here to PROMPT.")
     ] = "photo",
-    fit: Annotated[
-        Fit,
-        typer.Option(
-            help="native keeps the shape, crop takes the centre square, pad works on the whole in a square.",
-            rich_help_panel="Size and models",
-        ),
-    ] = Fit.native,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            min=8, show_default=False, rich_help_panel="Size and models",
-            help="Short side of the result in pixels; without it, what the networks were trained on.",
-        ),
-    ] = None,
-    profile: Annotated[
-        str, typer.Option(help="Which networks; tiny ships with the package.", rich_help_panel="Size and models")
-    ] = "tiny",
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, mps.", rich_help_panel="Size and models")
-    ] = "auto",
+    fit: Annotated[Fit, MODELS(help=FIT_HELP)] = Fit.native,
+    size: Annotated[int | None, MODELS(min=8, metavar="N", help=SIZE_HELP)] = None,
+    profile: Annotated[str, MODELS(metavar="NAME", help="Which networks; tiny ships with the package.")] = "tiny",
+    device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
 ) -> None:
     """Restyle a photograph, or each in a folder, so that it looks like PROMPT; what it shows stays.
 
@@ -145,37 +116,37 @@ def stylize(
     """
     with _plain_messages():
         from . import images
-        from .profiles import PROFILES, load_models
+        from .profiles import load_models, nearest
         from .recipes import RECIPES
         from .stylize import stylize as restyle
 
         if not prompt.strip():
             raise ValueError('the prompt is empty: say what the photograph shall look like, as in "a pencil sketch"')
-        _known(recipe, RECIPES, "recipe")
-        _known(profile, PROFILES, "profile")
-        weights = _weights(weight or [], RECIPES[recipe].weights)
+        if recipe not in RECIPES:
+            raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
+        models = load_models(profile, device)    # the networks themselves are read at first use
+        chosen = RECIPES[recipe].fitted_to(models)
+        chosen = chosen.changed(weights=_weights(weight or []), steps=steps, skip=skip, strength=strength)
         jobs = _jobs(photo, prompt, output, batch if not compare else 1)
         for _, targets in jobs:
             for target in targets:
                 images.check_destination(target)
 
-        models: Models | None = None
         failed = 0
         for path, targets in jobs:
             try:
                 source = images.load(path)
-                models = models or load_models(profile, device)
                 fitted = images.fit(source, size or models.size, fit.value, models.multiple)
                 result = restyle(
-                    fitted, prompt, source_prompt=source_prompt, recipe=recipe, models=models, seed=seed, batch=batch,
-                    weights=weights, steps=steps, skip=skip, strength=strength,
+                    fitted, prompt, source_prompt=source_prompt, recipe=chosen, models=models, seed=seed, batch=batch
                 )
-                pictures = [fitted[:1], *result.image.split(1)]
+                pictures = [fitted[:1], *result.image.cpu().split(1)]
                 if fit is Fit.pad:
                     pictures = [images.unpad(picture, source) for picture in pictures]
-                _save(pictures, targets, result, path, compare)
+                settings = {**result.metadata(), "photograph": path.name, "fit": fit.value}
+                _save([images.side_by_side(pictures)] if compare else pictures[1:], targets, settings)
             except (ValueError, OSError, FloatingPointError) as e:
-                if photo.is_file():
+                if not photo.is_dir():
                     raise
                 failed += 1
                 _say(f"{path.name}: {e}")
@@ -184,21 +155,25 @@ def stylize(
 
 
 @app.command()
-def recipes() -> None:
-    """List the recipes: each a paper's method, with the weights of its losses."""
+def recipes(
+    profile: Annotated[str, typer.Option(metavar="NAME", help="The networks whose settings are shown.")] = "tiny",
+) -> None:
+    """List the recipes: each a paper's method, with its steps and the weights of its losses."""
     with _plain_messages():
+        from .profiles import load_models
         from .recipes import RECIPES
 
+        models = load_models(profile, "cpu")
         table = Table("recipe", "paper", "steps", "skip", "weights")
-        for recipe in RECIPES.values():
-            weights = ", ".join(f"{name} {w:g}" if isinstance(w, (int, float)) else f"{name} varies"
-                                for name, w in recipe.weights.items())
-            table.add_row(recipe.name, recipe.paper, str(recipe.steps), str(recipe.skip), weights or "none")
+        for recipe in (recipe.fitted_to(models) for recipe in RECIPES.values()):
+            weights = [f"{name}={w:g}" if isinstance(w, (int, float)) else f"{name}=varies"
+                       for name, w in recipe.weights.items()]
+            table.add_row(recipe.name, recipe.paper, str(recipe.steps), str(recipe.skip), "\n".join(weights) or "none")
         Console().print(table)
 
 
 @app.command()
-def info(file: Annotated[Path, typer.Argument(help="A picture that zecon-lite saved.", show_default=False)]) -> None:
+def info(file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that zecon-lite saved.")]) -> None:
     """Show the settings that a result carries."""
     with _plain_messages():
         from . import images
@@ -237,17 +212,8 @@ def _say(message: str, kind: str = "error", style: str = "red") -> None:
     Console(stderr=True).print(Text.assemble((f"{kind}: ", f"bold {style}"), message), soft_wrap=True)
 
 
-def _known(name: str, names: Iterable[str], what: str) -> None:
-    """ValueError with the nearest name unless `name` is one of `names`."""
-    names = list(names)
-    if name not in names:
-        nearest = get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]}? " if nearest else ""
-        raise ValueError(f"there is no {what} {name!r}: {hint}There are {', '.join(names)}")
-
-
-def _weights(given: list[str], names: Iterable[str]) -> dict[str, float] | None:
-    """["zecon=500"] -> {"zecon": 500.0}; None when nothing is given."""
+def _weights(given: list[str]) -> dict[str, float]:
+    """["zecon=500"] -> {"zecon": 500.0}."""
     weights = {}
     for entry in given:
         name, _, number = entry.partition("=")
@@ -255,18 +221,17 @@ def _weights(given: list[str], names: Iterable[str]) -> dict[str, float] | None:
             weights[name.strip()] = float(number)
         except ValueError:
             raise ValueError(f"a weight must be NAME=VALUE, as in zecon=500; got {entry!r}") from None
-        _known(name.strip(), names, "weight")
         if not math.isfinite(weights[name.strip()]):
             raise ValueError(f"a weight must be a finite number; got {entry!r}")
-    return weights or None
+    return weights
 
 
 def _jobs(photo: Path, prompt: str, output: Path | None, count: int) -> list[tuple[Path, list[Path]]]:
-    """Each photograph with the `count` files that its results go to. Raises ValueError for a folder without pictures."""
+    """Each photograph with the `count` files for its results. Raises ValueError for a folder without pictures."""
     if not photo.is_dir():
         return [(photo, _targets(photo.stem, prompt, output, count))]
     if output is not None and not output.is_dir():
-        raise FileNotFoundError(f"there is no folder {output}: for a folder of photographs make one for the results first")
+        raise FileNotFoundError(f"there is no folder {output}: the results of a folder need one, so make it first")
     photos = sorted(path for path in photo.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if not photos:
         raise ValueError(f"the folder {photo} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}")
@@ -283,11 +248,10 @@ def _targets(name: str, prompt: str, output: Path | None, count: int) -> list[Pa
     return [output] if count == 1 else [output.with_stem(f"{output.stem}_{k}") for k in range(count)]
 
 
-def _save(pictures: list, targets: list[Path], result: Result, photo: Path, compare: bool) -> None:
-    """Write the source and its results, pictures[0] and the rest, side by side in one file or each result in its own."""
+def _save(pictures: Sequence[Tensor], targets: list[Path], settings: dict[str, str]) -> None:
+    """Write each picture with its settings to its file, and say so."""
     from . import images
 
-    shown = [images.side_by_side(pictures)] if compare else pictures[1:]
-    for k, (picture, target) in enumerate(zip(shown, targets, strict=True)):
-        images.save(picture, target, {**result.metadata(), "photograph": photo.name, "number": str(k)})
+    for k, (picture, target) in enumerate(zip(pictures, targets, strict=True)):
+        images.save(picture, target, {**settings, "number": str(k)})
         typer.echo(f"saved {target}")

@@ -65,7 +65,7 @@ class _UNetDenoiser:
 
 @dataclass(frozen=True)
 class LearnedVariance(_UNetDenoiser):
-    """A UNet that outputs (eps, v): noise, and where the variance lies between its bounds (Nichol & Dhariwal 2021, eq. 15)."""
+    """A UNet that outputs (eps, v); v places the variance between its bounds (Nichol & Dhariwal 2021, eq. 15)."""
 
     def __call__(self, x: Tensor, i: int) -> Prediction:
         """See `Denoiser`. v is not clamped, as in released code; log_variance carries its gradient."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from .schedule import Schedule
 from .state import State
 
-Loss = Callable[[State], Tensor]             # -> scalar: the sum over the batch of per-image losses
-Weight = float | Callable[[State], float]    # a number, or a number that depends on where we are
+Loss = Callable[[State], Tensor]  # -> scalar: the sum over the batch of per-image losses
+Weight = float | Callable[[State], float]  # a number, or a number that depends on where we are
 
 
 @dataclass(frozen=True)
@@ -63,5 +63,5 @@ class Guidance:
         if self.strength is None:
             return grad
         rms = grad.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-        # ddim_step adds sqrt(1-a) * grad to eps, so that factor is taken out: strength is the RMS of the shift itself.
+        # ddim_step adds sqrt(1-a) * grad to eps: with that factor taken out, strength is the RMS of the shift.
         return grad * (self.strength / (1 - schedule.alphas_cumprod[i]).sqrt()) / rms

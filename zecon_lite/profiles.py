@@ -77,7 +77,9 @@ class Models:
         return self.profile.vgg().to(self.device)
 
 
-def load_models(profile: str = "tiny", device: str | torch.device = "auto", dtype: torch.dtype = torch.float32) -> Models:
+def load_models(
+    profile: str = "tiny", device: str | torch.device = "auto", dtype: torch.dtype = torch.float32
+) -> Models:
     """The networks of a profile.
 
     device: "auto" takes CUDA where there is one, else the CPU. dtype: of the UNet's convolutions (norms stay float32).
@@ -90,7 +92,9 @@ def load_models(profile: str = "tiny", device: str | torch.device = "auto", dtyp
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"the device {str(device)!r} is not there ({str(error).splitlines()[0]}): use device='cpu' or 'auto'") from error
+        raise ValueError(
+            f"the device {str(device)!r} is not there ({str(error).splitlines()[0]}): use device='cpu' or 'auto'"
+        ) from error
     return Models(PROFILES[profile], torch.device(device), dtype)
 
 
@@ -101,6 +105,7 @@ def nearest(word: str, known: object) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ the bundled networks
+
 
 def _bundled(name: str) -> dict[str, Tensor]:
     return weights.read(weights.BUNDLED / f"{name}.safetensors")
@@ -126,7 +131,16 @@ def _tiny() -> Profile:
     from .tiny.networks import FEATURE_BLOCKS, SIZE, UNET
 
     return Profile(
-        "tiny", SIZE, UNET, lambda: _bundled("unet"), VPrediction, Schedule.cosine, FEATURE_BLOCKS, _tiny_clip, _tiny_vgg, small=True
+        "tiny",
+        SIZE,
+        UNET,
+        lambda: _bundled("unet"),
+        VPrediction,
+        Schedule.cosine,
+        FEATURE_BLOCKS,
+        _tiny_clip,
+        _tiny_vgg,
+        small=True,
     )
 
 
@@ -137,11 +151,25 @@ _FFHQ = UNetConfig(model_channels=128, num_res_blocks=1, attention_resolutions=(
 PROFILES: dict[str, Profile] = {
     "tiny": _tiny(),
     "imagenet256": Profile(
-        "imagenet256", 256, UNetConfig(), lambda: weights.read(weights.find(weights.IMAGENET256)), LearnedVariance,
-        Schedule.linear, (0, 2, 5, 8, 11), Clip.pretrained, VGG.pretrained,
+        "imagenet256",
+        256,
+        UNetConfig(),
+        lambda: weights.read(weights.find(weights.IMAGENET256)),
+        LearnedVariance,
+        Schedule.linear,
+        (0, 2, 5, 8, 11),
+        Clip.pretrained,
+        VGG.pretrained,
     ),
     "ffhq256": Profile(
-        "ffhq256", 256, _FFHQ, lambda: weights.read(weights.find(weights.FFHQ256)), LearnedVariance,
-        Schedule.linear, (0, 2, 5, 8, 11), Clip.pretrained, VGG.pretrained,
+        "ffhq256",
+        256,
+        _FFHQ,
+        lambda: weights.read(weights.find(weights.FFHQ256)),
+        LearnedVariance,
+        Schedule.linear,
+        (0, 2, 5, 8, 11),
+        Clip.pretrained,
+        VGG.pretrained,
     ),
 }

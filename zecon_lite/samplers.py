@@ -68,13 +68,13 @@ def sample(
 def _walk(denoiser, x, positions, guidance, source, step, generator) -> Iterator[Step]:
     s, at, done = denoiser.schedule, positions[0], None
     for i in positions:
-        for climb in range(at + 1, i + 1):                             # the plan climbs: forget a little
+        for climb in range(at + 1, i + 1):  # the plan climbs: forget a little
             x = s.renoised(x, climb, randn_like(x, generator))
         noise = randn_like(x, generator)
         x = x.detach().requires_grad_(guidance is not None)
         grad, state, terms = None, None, {}
         with torch.set_grad_enabled(guidance is not None):
-            p = denoiser(x, i)                                         # one pass: x0, eps, variance
+            p = denoiser(x, i)  # one pass: x0, eps, variance
             if guidance is not None:
                 state = look(s, x, i, p, source, done, generator)
                 terms = guidance.terms(state)
@@ -83,7 +83,10 @@ def _walk(denoiser, x, positions, guidance, source, step, generator) -> Iterator
             x = step(s, x, i, p, grad, noise)
         at = i - 1
         done = Step(
-            i, int(s.timesteps[i]), x, p.x0.detach(),
+            i,
+            int(s.timesteps[i]),
+            x,
+            p.x0.detach(),
             None if state is None else state.view.detach(),
             {name: value.item() for name, value in terms.items()},
         )
@@ -91,7 +94,13 @@ def _walk(denoiser, x, positions, guidance, source, step, generator) -> Iterator
 
 
 def look(
-    s: Schedule, x: Tensor, i: int, p: Prediction, source: Tensor, previous: Step | None, generator: torch.Generator | None
+    s: Schedule,
+    x: Tensor,
+    i: int,
+    p: Prediction,
+    source: Tensor,
+    previous: Step | None,
+    generator: torch.Generator | None,
 ) -> State:
     """What the losses see at position i: prediction and source, each mixed with its noisy self.
 

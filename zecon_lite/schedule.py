@@ -4,7 +4,8 @@ Everything here is a closed formula of one number per position, `alphas_cumprod[
 variance is left. The tables are float64 on the CPU; an entry is a 0-dim tensor, so it multiplies a float32 image on
 any device without promoting or moving it.
 
-Legend used in every docstring: B batch, H W pixels, C channels, N schedule length. Images: float (B, 3, H, W) in [-1, 1].
+Legend used in every docstring: B batch, H W pixels, C channels, N schedule length. Images are float (B, 3, H, W) in
+[-1, 1].
 Two clocks: `i` is a position in the schedule, 0 = almost clean; `t` is the training timestep that stands there.
 """
 
@@ -38,9 +39,13 @@ class Schedule:
                 f"{tuple(self.timesteps.shape)}"
             )
         if a.dtype != torch.float64:
-            raise ValueError(f"alphas_cumprod must be float64 (late entries differ by 1e-9); got {a.dtype}: use .double()")
-        if len(a) == 0 or not (0 < a[-1] and a[0] < 1 and bool((a[1:] < a[:-1]).all())):
-            raise ValueError("alphas_cumprod must fall strictly inside (0, 1), from almost 1 (clean) to almost 0 (noise)")
+            raise ValueError(
+                f"alphas_cumprod must be float64 (late entries differ by 1e-9); got {a.dtype}: use .double()"
+            )
+        if len(a) == 0 or not (a[-1] > 0 and a[0] < 1 and bool((a[1:] < a[:-1]).all())):
+            raise ValueError(
+                "alphas_cumprod must fall strictly inside (0, 1), from almost 1 (clean) to almost 0 (noise)"
+            )
 
     @classmethod
     def linear(cls, n: int = 1000) -> Schedule:
@@ -52,7 +57,9 @@ class Schedule:
     def scaled_linear(cls, n: int = 1000) -> Schedule:
         """Square roots of beta in a straight line, 0.00085 to 0.012 (latent diffusion, Rombach et al. 2022)."""
         scale = 1000 / n
-        return cls._from_betas(torch.linspace(math.sqrt(scale * 0.00085), math.sqrt(scale * 0.012), n, dtype=torch.float64) ** 2)
+        return cls._from_betas(
+            torch.linspace(math.sqrt(scale * 0.00085), math.sqrt(scale * 0.012), n, dtype=torch.float64) ** 2
+        )
 
     @classmethod
     def cosine(cls, n: int = 1000) -> Schedule:
@@ -103,7 +110,7 @@ class Schedule:
     def posterior_log_variance(self) -> Tensor:
         """(N,): log variance of q(x_{t-1} | x_t, x_0) (DDPM eq. 7); entry 0 would be log 0 and borrows entry 1."""
         variance = self.betas * (1 - self.alphas_cumprod_prev) / (1 - self.alphas_cumprod)
-        if len(variance) == 1:                     # one position: nothing to borrow from, any finite number serves
+        if len(variance) == 1:  # one position: nothing to borrow from, any finite number serves
             return self.betas.log()
         return torch.cat([variance[1:2], variance[1:]]).log()
 

@@ -12,22 +12,22 @@ from torch import Tensor
 class Step:
     """One finished reverse step. Images are (B, 3, H, W)."""
 
-    i: int                                   # the position it left, 0 = almost clean
-    t: int                                   # the training timestep there
-    x: Tensor                                # x_{t-1}: the noisy picture one position nearer to clean
-    x0: Tensor                               # the clean picture the network believed in, before guidance
-    view: Tensor | None = None               # what the losses were shown; None without guidance
-    losses: Mapping[str, float] = field(default_factory=dict)    # each term, weight included, summed over the batch
+    i: int  # the position it left, 0 = almost clean
+    t: int  # the training timestep there
+    x: Tensor  # x_{t-1}: the noisy picture one position nearer to clean
+    x0: Tensor  # the clean picture the network believed in, before guidance
+    view: Tensor | None = None  # what the losses were shown; None without guidance
+    losses: Mapping[str, float] = field(default_factory=dict)  # each term, weight included, summed over the batch
 
 
 @dataclass(frozen=True)
 class State:
     """What a loss may look at during one guided step. Images are (B, 3, H, W) in [-1, 1]."""
 
-    i: int                                   # position in the schedule, 0 = almost clean
-    t: int                                   # the training timestep there
-    x0: Tensor                               # predicted clean picture; gradients flow back to x_t
-    view: Tensor                             # x0 mixed with x_t: what CLIP and friends are shown
-    source: Tensor                           # the picture being restyled
-    source_view: Tensor                      # the source mixed with its own noise in the same way
-    previous: Step | None = None             # the step before, for losses that compare with it
+    i: int  # position in the schedule, 0 = almost clean
+    t: int  # the training timestep there
+    x0: Tensor  # predicted clean picture; gradients flow back to x_t
+    view: Tensor  # x0 mixed with x_t: what CLIP and friends are shown
+    source: Tensor  # the picture being restyled
+    source_view: Tensor  # the source mixed with its own noise in the same way
+    previous: Step | None = None  # the step before, for losses that compare with it

@@ -31,7 +31,7 @@ class WeightFile:
     name: str
     url: str | None = None
     sha256: str | None = None
-    size: int | None = None                  # bytes
+    size: int | None = None  # bytes
     licence: str = ""
     where: str = ""
 
@@ -39,10 +39,13 @@ class WeightFile:
 IMAGENET256 = WeightFile(
     "256x256_diffusion_uncond.pt",
     "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt",
-    "a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1", 2_211_383_297, "MIT (OpenAI guided-diffusion)",
+    "a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1",
+    2_211_383_297,
+    "MIT (OpenAI guided-diffusion)",
 )
 FFHQ256 = WeightFile(
-    "ffhq_10m.pt", licence="see the ILVR repository",
+    "ffhq_10m.pt",
+    licence="see the ILVR repository",
     where="follow the link to ffhq_10m.pt in the README of the repository jychoi118/ilvr_adm",
 )
 
@@ -62,7 +65,9 @@ def find(file: WeightFile, fetch_missing: bool = True) -> Path:
         return path
     if file.url is None or not fetch_missing:
         source = file.url or file.where
-        raise FileNotFoundError(f"{file.name} is not in {home()}: get it ({source}) and put it there, or set ZECON_LITE_HOME")
+        raise FileNotFoundError(
+            f"{file.name} is not in {home()}: get it ({source}) and put it there, or set ZECON_LITE_HOME"
+        )
     return fetch(file)
 
 
@@ -78,22 +83,29 @@ def fetch(file: WeightFile) -> Path:
     request = urllib.request.Request(file.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
-            resumed = answer.status == 206   # a server without ranges answers 200 and sends everything
+            resumed = answer.status == 206  # a server without ranges answers 200 and sends everything
             left = int(answer.headers.get("Content-Length") or 0)
-            with open(partial, "ab" if resumed else "wb") as out, bar(max(1, left // CHUNK), f"fetching {file.name} (MiB)") as progress:
+            with (
+                open(partial, "ab" if resumed else "wb") as out,
+                bar(max(1, left // CHUNK), f"fetching {file.name} (MiB)") as progress,
+            ):
                 while chunk := answer.read(CHUNK):
                     out.write(chunk)
                     progress.update()
     except urllib.error.HTTPError as error:
-        if error.code != 416:                # 416: nothing is left to send; the hash decides
-            raise ConnectionError(f"{file.url} answered {error.code}: try later, or put {file.name} into {home()} by hand") from error
+        if error.code != 416:  # 416: nothing is left to send; the hash decides
+            raise ConnectionError(
+                f"{file.url} answered {error.code}: try later, or put {file.name} into {home()} by hand"
+            ) from error
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise ConnectionError(
-            f"could not fetch {file.name} ({error}): run again to go on from {have >> 20} MiB, or put it into {home()} by hand"
+            f"could not fetch {file.name} ({error}): run again to go on, or put it into {home()} by hand"
         ) from error
     if file.sha256 is not None and (got := sha256(partial)) != file.sha256:
         partial.unlink()
-        raise ValueError(f"{file.name} arrived with sha256 {got[:12]}..., wanted {file.sha256[:12]}...: it was deleted; fetch it again")
+        raise ValueError(
+            f"{file.name} came with sha256 {got[:12]}..., wanted {file.sha256[:12]}...: it was deleted; fetch it again"
+        )
     os.replace(partial, path)
     return path
 
@@ -114,7 +126,7 @@ def _digest(file) -> str:
 def read(path: Path | str) -> dict[str, Tensor]:
     """The tensors in a checkpoint, .safetensors or torch's own format, on the CPU.
 
-    Raises FileNotFoundError, or ValueError for a file that is damaged or holds anything but tensors: no code in it runs.
+    Raises FileNotFoundError, or ValueError for a file that is damaged or holds more than tensors: no code in it runs.
     """
     path = Path(path)
     if not path.exists():
@@ -126,7 +138,9 @@ def read(path: Path | str) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path.name} is damaged, or holds more than tensors, and was not loaded: fetch it again from its source") from error
+        raise ValueError(
+            f"{path.name} is damaged, or holds more than tensors, and was not loaded: fetch it again from its source"
+        ) from error
     except Exception as error:
         if type(error).__name__ != "SafetensorError":
             raise
@@ -146,6 +160,7 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> n
     missing, extra = [k for k in want if k not in tensors], [k for k in tensors if k not in want]
     wrong = [k for k in want if k in tensors and tensors[k].shape != want[k].shape]
     if missing or extra or wrong:
+
         def line(what: str, keys: list[str]) -> str:
             return f"{len(keys)} {what}" + (f" (such as {keys[0]})" if keys else "")
 

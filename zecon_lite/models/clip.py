@@ -63,7 +63,8 @@ class Clip:
         if images.shape[-2:] != (self.size, self.size):
             shrink = min(images.shape[-2:]) >= self.size
             images = (
-                F.adaptive_avg_pool2d(images, self.size) if shrink
+                F.adaptive_avg_pool2d(images, self.size)
+                if shrink
                 else F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
             )
         mean, std = (images.new_tensor(s)[:, None, None] for s in (self.mean, self.std))
@@ -73,11 +74,13 @@ class Clip:
     def text(self, texts: Sequence[str]) -> Tensor:
         """Texts -> (B, D), not normalised; each text is embedded once and remembered.
 
-        Raises ValueError for an empty text. Warns of words that a small vocabulary does not have, with the nearest ones.
+        Raises ValueError for an empty text. Warns of words that a small vocabulary does not have, and of the nearest.
         """
         for text in texts:
             if not text.strip():
-                raise ValueError('the prompt is empty: say what the picture should look like, such as "a pencil sketch"')
+                raise ValueError(
+                    'the prompt is empty: say what the picture should look like, such as "a pencil sketch"'
+                )
             if text not in self._known:
                 self._warn_of_unknown(text)
                 self._known[text] = self.model.encode_text(self.tokenizer([text]).to(self.device))[0].float()
@@ -90,5 +93,6 @@ class Clip:
             hint = f"the nearest it knows: {', '.join(near)}" if near else "it has no word like it"
             warnings.warn(
                 f"the bundled CLIP does not know the word {word!r} ({hint}); it is read as an unknown word",
-                UserWarning, stacklevel=3,
+                UserWarning,
+                stacklevel=3,
             )

@@ -96,14 +96,20 @@ class ResBlock(nn.Module):
         super().__init__()
         g, emb = config.norm_groups, 4 * config.model_channels
         self.scale_shift = config.use_scale_shift_norm
-        self.in_layers = nn.Sequential(GroupNorm32(g, channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
+        self.in_layers = nn.Sequential(
+            GroupNorm32(g, channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
+        )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb, out_channels * (2 if self.scale_shift else 1)))
         # Index 2 is the released model's dropout (0.0); it keeps the checkpoint's numbering.
         self.out_layers = nn.Sequential(
             GroupNorm32(g, out_channels), nn.SiLU(), nn.Identity(), nn.Conv2d(out_channels, out_channels, 3, padding=1)
         )
         self.skip_connection = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
-        kinds = {None: nn.Identity, "up": lambda: Upsample(channels, False), "down": lambda: Downsample(channels, False)}
+        kinds = {
+            None: nn.Identity,
+            "up": lambda: Upsample(channels, False),
+            "down": lambda: Downsample(channels, False),
+        }
         self.resample = kinds[resample]()
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
@@ -136,7 +142,7 @@ class AttentionBlock(nn.Module):
         flat = x.reshape(b, c, -1)
         # Heads first, then q, k, v: the released models' older channel order, which their weights depend on.
         qkv = self.qkv(self.norm(flat)).reshape(b, self.heads, 3, c // self.heads, -1)
-        q, k, v = qkv.transpose(-1, -2).unbind(2)                                   # each (B, heads, HW, C/heads)
+        q, k, v = qkv.transpose(-1, -2).unbind(2)  # each (B, heads, HW, C/heads)
         h = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, -1)
         return (flat + self.proj_out(h)).reshape(b, c, *space)
 
@@ -178,7 +184,9 @@ class UNet(nn.Module):
                 skips.append(width)
                 factor *= 2
 
-        self.middle_block = TimestepSequential(ResBlock(c, width, width), AttentionBlock(c, width), ResBlock(c, width, width))
+        self.middle_block = TimestepSequential(
+            ResBlock(c, width, width), AttentionBlock(c, width), ResBlock(c, width, width)
+        )
 
         self.output_blocks = nn.ModuleList()
         for level, mult in reversed(list(enumerate(c.channel_mult))):
@@ -195,7 +203,11 @@ class UNet(nn.Module):
 
     def _block(self, channels: int, out_channels: int, attend: bool) -> TimestepSequential:
         layers = [ResBlock(self.config, channels, out_channels)]
-        return TimestepSequential(*layers, AttentionBlock(self.config, out_channels)) if attend else TimestepSequential(*layers)
+        return (
+            TimestepSequential(*layers, AttentionBlock(self.config, out_channels))
+            if attend
+            else TimestepSequential(*layers)
+        )
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         emb, h = self._start(x, t)

@@ -29,7 +29,7 @@ class VGG:
         self.features.eval().requires_grad_(False)
         for module in self.features:
             if isinstance(module, nn.ReLU):
-                module.inplace = False       # an in-place ReLU would rewrite the map that was just read
+                module.inplace = False  # an in-place ReLU would rewrite the map that was just read
 
     @classmethod
     def pretrained(cls) -> VGG:

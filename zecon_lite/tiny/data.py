@@ -21,11 +21,11 @@ from .networks import SIZE
 
 FOLDER = Path("build/style_world")
 SCENES_PER_SHARD = 400
-STYLED_PER_SCENE = 2                         # each scene once as a photo and in this many styles
-PHOTO_CROPS_PER_SHARD = 16                   # so that real photographs are not wholly foreign; labels: style only
+STYLED_PER_SCENE = 2  # each scene once as a photo and in this many styles
+PHOTO_CROPS_PER_SHARD = 16  # so that real photographs are not wholly foreign; labels: style only
 # scikit-image's pictures that no chapter shows: the four it does show are never trained on.
 TRAINING_PHOTOGRAPHS = ("motorcycle_left.png", "motorcycle_right.png", "hubble_deep_field.jpg", "retina.jpg", "ihc.png")
-UNNAMED = -1                                 # the object and background of a photograph's crop
+UNNAMED = -1  # the object and background of a photograph's crop
 
 
 def shard(number: int) -> dict[str, np.ndarray]:
@@ -43,7 +43,12 @@ def shard(number: int) -> dict[str, np.ndarray]:
     backgrounds = np.concatenate([backgrounds, np.full(len(crops), UNNAMED)])
     seeds = np.concatenate([seeds, seeds[: len(crops)]])
 
-    parts = {"images": [_to_uint8(images)], "style": [np.zeros(len(images))], "object": [objects], "background": [backgrounds]}
+    parts = {
+        "images": [_to_uint8(images)],
+        "style": [np.zeros(len(images))],
+        "object": [objects],
+        "background": [backgrounds],
+    }
     for _ in range(STYLED_PER_SCENE):
         chosen = np.array([_allowed_style(rng, k) for k in objects])
         for style, name in enumerate(world.STYLES):
@@ -92,10 +97,15 @@ class Shards:
 
     def __init__(self, folder: Path = FOLDER):
         self.folder, self.files = folder, []
-        self.images, self.labels = torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8), torch.empty(3, 0, dtype=torch.int64)
+        self.images, self.labels = (
+            torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8),
+            torch.empty(3, 0, dtype=torch.int64),
+        )
         self.refresh()
         if not self.files:
-            raise FileNotFoundError(f"no training pictures in {folder}: render some with python -m zecon_lite.tiny.data")
+            raise FileNotFoundError(
+                f"no training pictures in {folder}: render some with python -m zecon_lite.tiny.data"
+            )
 
     def refresh(self) -> None:
         """Read the shards that have appeared since."""
@@ -103,14 +113,17 @@ class Shards:
         if new:
             loaded = [np.load(f) for f in new]
             self.images = torch.cat([self.images, *(torch.from_numpy(z["images"]) for z in loaded)])
-            labels = [torch.from_numpy(np.stack([z[k] for k in ("style", "object", "background")]).astype(np.int64)) for z in loaded]
+            labels = [
+                torch.from_numpy(np.stack([z[k] for k in ("style", "object", "background")]).astype(np.int64))
+                for z in loaded
+            ]
             self.labels = torch.cat([self.labels, *labels], dim=1)
             self.files += new
             self.photos = (self.labels[0] == 0).nonzero()[:, 0]
             self.styled = (self.labels[0] > 0).nonzero()[:, 0]
 
     def batch(self, n: int, generator: torch.Generator, photos: float = 0.5) -> tuple[Tensor, Tensor]:
-        """(n, 3, 64, 64) pictures in [-1, 1], a share of them photos, half mirrored; (3, n) style, object, background."""
+        """(n, 3, 64, 64) pictures in [-1, 1], some of them photos, half mirrored; (3, n) style, object, background."""
         from_photos = torch.rand(n, generator=generator) < photos
         pick = torch.where(
             from_photos,
@@ -124,8 +137,12 @@ class Shards:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m zecon_lite.tiny.data", description="Render training pictures of the style world.")
-    parser.add_argument("--shards", type=int, default=80, help=f"how many, of {SCENES_PER_SHARD} scenes each (default 80)")
+    parser = argparse.ArgumentParser(
+        prog="python -m zecon_lite.tiny.data", description="Render training pictures of the style world."
+    )
+    parser.add_argument(
+        "--shards", type=int, default=80, help=f"how many, of {SCENES_PER_SHARD} scenes each (default 80)"
+    )
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     args.folder.mkdir(parents=True, exist_ok=True)

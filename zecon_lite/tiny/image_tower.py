@@ -15,7 +15,9 @@ def zecon_tiny_resnet(pretrained=False, pretrained_cfg=None, pretrained_cfg_over
     """A residual network whose stem has no max pooling: the gradient of a maximum reaches one pixel in nine."""
     config = ByoModelCfg(
         blocks=tuple(ByoBlockCfg(type="basic", d=d, c=c, s=s, gs=0, br=1.0) for d, c, s in STAGES),
-        stem_chs=32, stem_pool="", act_layer="gelu",
+        stem_chs=32,
+        stem_pool="",
+        act_layer="gelu",
     )
     # timm also hands over where downloads would go; there are none. What is left shapes the head.
     model = ByobNet(config, num_classes=kwargs.get("num_classes", 0), global_pool=kwargs.get("global_pool", "avg"))

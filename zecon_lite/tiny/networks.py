@@ -12,20 +12,29 @@ import torch
 from torch import Tensor, nn
 
 from ..models.unet import UNet, UNetConfig
+from . import world
 
-SIZE = 64                                    # side of the pictures that the networks are trained on
+SIZE = 64  # side of the pictures that the networks are trained on
 
 UNET = UNetConfig(
-    image_size=SIZE, out_channels=3, model_channels=48, num_res_blocks=1, attention_resolutions=(2, 4),
-    channel_mult=(1, 2, 3), num_head_channels=48, resblock_updown=False, norm_groups=8, patch_size=2,
+    image_size=SIZE,
+    out_channels=3,
+    model_channels=48,
+    num_res_blocks=1,
+    attention_resolutions=(2, 4),
+    channel_mult=(1, 2, 3),
+    num_head_channels=48,
+    resblock_updown=False,
+    norm_groups=8,
+    patch_size=2,
 )
-FEATURE_BLOCKS = (1, 3, 5)                   # the encoder blocks that ZeCon compares: 32, 16 and 8 positions a side
+FEATURE_BLOCKS = (1, 3, 5)  # the encoder blocks that ZeCon compares: 32, 16 and 8 positions a side
 
 CLIP_EMBED = 128
 CLIP_VISION = {"timm_model_name": "zecon_tiny_resnet", "timm_pool": "avg", "timm_proj": "linear", "image_size": SIZE}
 CLIP_TEXT = {"context_length": 18, "width": 96, "heads": 4, "layers": 2}
 
-# torchvision's VGG-19 has two convolutions before its first two poolings; so has this, so the same layers mean the same.
+# Like torchvision's VGG-19, two convolutions before each of the first two poolings: the same layers mean the same.
 VGG_LAYERS = (16, 16, "M", 32, 32, "M", 64, 64, "M", 128, 128)
 
 
@@ -69,7 +78,7 @@ def build_unet() -> UNet:
 
 
 def build_clip(vocabulary_size: int) -> nn.Module:
-    """The bundled CLIP, untrained: `open_clip.CLIP`, image tower convolutional and mean-pooled, text tower as in CLIP."""
+    """The bundled CLIP, untrained: `open_clip.CLIP` with a convolutional, mean-pooled image tower."""
     import open_clip
 
     from . import image_tower  # noqa: F401  (registers the tower with timm)
@@ -83,3 +92,19 @@ def build_vgg() -> nn.Sequential:
     from torchvision.models.vgg import make_layers
 
     return make_layers(list(VGG_LAYERS))
+
+
+class VGGClassifier(nn.Module):
+    """The bundled VGG with average pooling and one linear head over styles (photo first), objects and backgrounds.
+
+    (B, 3, H, W) in [-1, 1] -> three tables of logits. Trained on the style world, it is also the book's style judge.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = build_vgg()
+        self.split = (len(world.STYLES) + 1, len(world.OBJECTS), len(world.BACKGROUNDS))
+        self.head = nn.Linear(VGG_LAYERS[-1], sum(self.split))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.head(self.features(images).mean((2, 3))).split(self.split, dim=1)

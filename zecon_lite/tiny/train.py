@@ -18,15 +18,17 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from ..denoiser import VPrediction
 from ..progress import bar
+from ..samplers import ddim_step, invert, sample
 from ..schedule import Schedule
 from . import world
 from .data import FOLDER, UNNAMED, Shards
-from .networks import SIZE, WordTokenizer, build_clip, build_unet, build_vgg
+from .networks import SIZE, VGGClassifier, WordTokenizer, build_clip, build_unet
 
 WEIGHTS = Path(__file__).parent / "weights"
 CHECKPOINTS = Path("build/train")
@@ -39,9 +41,9 @@ class Run:
 
     name: str
     network: nn.Module
-    samples: int                             # the budget, counted over all resumed runs
+    samples: int  # the budget, counted over all resumed runs
     batch: int
-    rate: float                              # peak learning rate
+    rate: float  # peak learning rate
     seed: int
     shards: Shards
     device: torch.device
@@ -53,7 +55,9 @@ class Run:
     def __post_init__(self) -> None:
         self.network.to(self.device, memory_format=torch.channels_last)
         self.ema = {k: v.detach().clone().float() for k, v in self.network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=0.01, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.rate, weight_decay=0.01, betas=(0.9, 0.99)
+        )
         self.checkpoint = CHECKPOINTS / f"{self.name}.pt"
         committed = WEIGHTS / f"{self.name}.safetensors"
         if self.checkpoint.exists():
@@ -64,7 +68,11 @@ class Run:
             self.log = [tuple(entry) for entry in saved["log"]]
         elif committed.exists():
             weights = load_file(committed)
-            kept = {k.removeprefix("network."): v.float() for k, v in weights.items() if k.removeprefix("network.") in self.ema}
+            kept = {
+                k.removeprefix("network."): v.float()
+                for k, v in weights.items()
+                if k.removeprefix("network.") in self.ema
+            }
             self.network.load_state_dict(kept, strict=False)
             self.ema.update({k: v.to(self.device) for k, v in kept.items()})
             card = json.loads(committed.with_suffix(".json").read_text())
@@ -80,7 +88,9 @@ class Run:
                 images, labels = self.shards.batch(self.batch, generator, photos)
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.rate * _schedule(self.seen, self.samples, self.batch)
-                loss = loss_of(images.to(self.device, memory_format=torch.channels_last), labels.to(self.device), generator)
+                loss = loss_of(
+                    images.to(self.device, memory_format=torch.channels_last), labels.to(self.device), generator
+                )
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -91,7 +101,10 @@ class Run:
                 if (k + 1) % 100 == 0 or k + 1 == steps:
                     self.seconds = time.monotonic() - start
                     self.log.append((self.seen, sum(recent) / len(recent)))
-                    print(f"{self.name}: {self.seen} samples, loss {self.log[-1][1]:.4f}, {self.seconds:.0f} s", flush=True)
+                    print(
+                        f"{self.name}: {self.seen} samples, loss {self.log[-1][1]:.4f}, {self.seconds:.0f} s",
+                        flush=True,
+                    )
                     recent.clear()
                     self.shards.refresh()
                 if (k + 1) % 500 == 0 or k + 1 == steps:
@@ -112,8 +125,15 @@ class Run:
         CHECKPOINTS.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(
-            {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema,
-             "seen": self.seen, "seconds": self.seconds, "log": [list(entry) for entry in self.log]}, partial,
+            {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "ema": self.ema,
+                "seen": self.seen,
+                "seconds": self.seconds,
+                "log": [list(entry) for entry in self.log],
+            },
+            partial,
         )
         os.replace(partial, self.checkpoint)
 
@@ -122,30 +142,37 @@ class Run:
         self.network.load_state_dict({k: v.to(self.network.state_dict()[k].dtype) for k, v in self.ema.items()})
         return self.network.eval()
 
-    def publish(self, scores: dict[str, float], better: str, extra: dict[str, Tensor] | None = None, **card: object) -> None:
-        """Write averaged weights (float16) and their card, unless the committed ones score better.
-
-        better: the score that decides, higher is better.
-        """
+    def publish(self, scores: dict[str, float], decides: str, higher: bool = True, **card: object) -> None:
+        """Write averaged weights (float16) and their card, unless the committed ones score better on `decides`."""
         WEIGHTS.mkdir(exist_ok=True)
         path = WEIGHTS / f"{self.name}.safetensors"
         card_path = path.with_suffix(".json")
-        if card_path.exists():
-            old = json.loads(card_path.read_text())["scores"].get(better, -math.inf)
-            if old > scores[better]:
-                print(f"{self.name}: {better} {scores[better]:.4f} does not beat the committed {old:.4f}; kept the old weights")
-                return
-        tensors = {k: v.half() if v.is_floating_point() else v for k, v in {**self.averaged().state_dict(), **(extra or {})}.items()}
+        old = json.loads(card_path.read_text())["scores"].get(decides) if card_path.exists() else None
+        if old is not None and (old > scores[decides]) == higher and old != scores[decides]:
+            print(
+                f"{self.name}: {decides} {scores[decides]:.4f} does not beat {old:.4f}; the old weights stay"
+            )
+            return
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in self.averaged().state_dict().items()}
         tensors = {k: v.contiguous().cpu() for k, v in tensors.items()}
         text = json.dumps(
-            {"name": self.name, "parameters": sum(p.numel() for p in self.network.parameters()),
-             "data": f"style world, {len(self.shards.images)} pictures of {SIZE} px in {len(self.shards.files)} shards",
-             "samples_seen": self.seen, "seconds": round(self.seconds), "seed": self.seed, "batch": self.batch,
-             "scores": {k: round(v, 5) for k, v in scores.items()}, "licence": LICENCE, **card,
-             "loss_log": [[n, round(loss, 5)] for n, loss in self.log]}, indent=1,
+            {
+                "name": self.name,
+                "parameters": sum(p.numel() for p in self.network.parameters()),
+                "data": f"style world, {len(self.shards.images)} pictures of {SIZE} px",
+                "samples_seen": self.seen,
+                "seconds": round(self.seconds),
+                "seed": self.seed,
+                "batch": self.batch,
+                "scores": {k: round(v, 5) for k, v in scores.items()},
+                "licence": LICENCE,
+                **card,
+                "loss_log": [[n, round(loss, 5)] for n, loss in self.log],
+            },
+            indent=1,
         )
         partial = path.with_suffix(".partial")
-        save_file(tensors, partial)
+        partial.write_bytes(serialise(tensors))
         os.replace(partial, path)
         partial.write_text(text + "\n")
         os.replace(partial, card_path)
@@ -172,10 +199,20 @@ def held_out(n: int) -> tuple[Tensor, Tensor]:
 
 # ------------------------------------------------------------------------------------------------------------- UNet
 
+
 def train_unet(args: argparse.Namespace, device: torch.device) -> None:
     """v-prediction on the cosine schedule, timesteps uniform (Salimans & Ho 2022; Nichol & Dhariwal 2021)."""
     schedule = Schedule.cosine()
-    run = Run("unet", build_unet(), args.samples or 400_000, args.batch or 32, args.rate or 6e-4, args.seed, Shards(args.data), device)
+    run = Run(
+        "unet",
+        build_unet(),
+        args.samples or 400_000,
+        args.batch or 32,
+        args.rate or 6e-4,
+        args.seed,
+        Shards(args.data),
+        device,
+    )
     a = schedule.alphas_cumprod.float().to(device)
     network = torch.compile(run.network) if args.compile else run.network
 
@@ -193,22 +230,25 @@ def train_unet(args: argparse.Namespace, device: torch.device) -> None:
         images, labels = (z.to(device) for z in held_out(130))
         network = run.averaged()
         with torch.no_grad():
-            losses = [loss_of(images, labels, torch.Generator().manual_seed(k), forward=network).item() for k in range(4)]
-        from ..samplers import invert, sample
-
+            losses = [
+                loss_of(images, labels, torch.Generator().manual_seed(k), forward=network).item() for k in range(4)
+            ]
         denoiser = VPrediction(network, schedule).respace(50)
         x = invert(denoiser, images[:26], 25)
-        from ..samplers import ddim_step
-
         *_, last = sample(denoiser, x, range(25, -1, -1), step=ddim_step)
-        return {"v_mse": sum(losses) / len(losses), "minus_v_mse": -sum(losses) / len(losses),
-                "inversion_mse": F.mse_loss(last.x, images[:26]).item()}
+        return {"v_mse": sum(losses) / len(losses), "inversion_mse": F.mse_loss(last.x, images[:26]).item()}
 
     run.train(loss_of)
-    run.publish(score(), "minus_v_mse", objective="v-prediction, cosine schedule, T = 1000, uniform timesteps, EMA 0.999")
+    run.publish(
+        score(),
+        "v_mse",
+        higher=False,
+        objective="v-prediction, cosine schedule, T = 1000, uniform timesteps, EMA 0.999",
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- CLIP
+
 
 def train_clip(args: argparse.Namespace, device: torch.device) -> None:
     """Contrastive language-image training with multi-positive targets, on pictures made hard in the ways guidance does.
@@ -218,7 +258,16 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
     (L2-bounded): a CLIP trained on clean pictures only gives gradients that look like dirt, not like pictures.
     """
     tokenizer = WordTokenizer(sorted({part for word in world.vocabulary() for part in WordTokenizer.split(word)}))
-    run = Run("clip", build_clip(len(tokenizer)), args.samples or 300_000, args.batch or 96, args.rate or 1e-3, args.seed, Shards(args.data), device)
+    run = Run(
+        "clip",
+        build_clip(len(tokenizer)),
+        args.samples or 300_000,
+        args.batch or 96,
+        args.rate or 1e-3,
+        args.seed,
+        Shards(args.data),
+        device,
+    )
     damage = _Damage(device, args.seed)
 
     def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -226,8 +275,10 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
         cropped = torch.rand(n, generator=generator) < 0.5
         images = torch.where(cropped.to(device)[:, None, None, None], _crops(images, generator), images)
         images = damage(images, generator)
-        texts, claims = zip(*(_caption(*labels[:, k].tolist(), bool(cropped[k]), generator) for k in range(n)), strict=True)
-        claims = torch.tensor(claims, device=device)                                 # (n, 3) which labels a caption names
+        texts, claims = zip(
+            *(_caption(*labels[:, k].tolist(), bool(cropped[k]), generator) for k in range(n)), strict=True
+        )
+        claims = torch.tensor(claims, device=device)  # (n, 3) which labels a caption names
         # agrees[picture, caption]: every label that the caption names is the picture's
         agrees = ((labels.T[:, None] == labels.T[None]) | ~claims[None]).all(-1)
         # A small crop need not show the object: it is no evidence for or against captions that name one.
@@ -237,14 +288,20 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
             with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
                 embedded = run.network.encode_image(pictures)
             logits = run.network.logit_scale.exp().clamp(max=50) * F.normalize(embedded.float(), dim=-1) @ texts.T
-            unknown = (cropped.to(device)[:, None] & claims[None, :, 1:].any(-1)) & ~torch.eye(n, dtype=torch.bool, device=device)
+            unknown = (cropped.to(device)[:, None] & claims[None, :, 1:].any(-1)) & ~torch.eye(
+                n, dtype=torch.bool, device=device
+            )
             logits = logits.masked_fill(unknown, -30.0)
             positive = (agrees & ~unknown).float()
             by_picture = -(positive * logits.log_softmax(1)).sum(1) / positive.sum(1)
             by_caption = -(positive * logits.log_softmax(0)).sum(0) / positive.sum(0).clamp_min(1)
             return (by_picture.mean() + by_caption.mean()) / 2
 
-        return contrastive(_against(images, contrastive, texts, generator)) if run.seen > run.batch * 100 else contrastive(images)
+        return (
+            contrastive(_against(images, contrastive, texts, generator))
+            if run.seen > run.batch * 100
+            else contrastive(images)
+        )
 
     def score() -> dict[str, float]:
         network = run.averaged()
@@ -252,10 +309,17 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
 
     run.network.train()
     run.train(loss_of, photos=0.3)
-    run.publish(score(), "style_held_out_pairs", vocabulary=tokenizer.words, objective="multi-positive InfoNCE, one adversarial step (L2 <= 4)")
+    run.publish(
+        score(),
+        "style_held_out_pairs",
+        vocabulary=tokenizer.words,
+        objective="multi-positive InfoNCE, one adversarial step (L2 <= 4)",
+    )
 
 
-def _caption(style: int, object_: int, background: int, cropped: bool, generator: torch.Generator) -> tuple[str, tuple[bool, ...]]:
+def _caption(
+    style: int, object_: int, background: int, cropped: bool, generator: torch.Generator
+) -> tuple[str, tuple[bool, ...]]:
     """A caption and which of (style, object, background) it names; crops and photographs' crops get the style only."""
     name = ("photo", *world.STYLES)[style]
     if cropped or object_ == UNNAMED:
@@ -286,23 +350,18 @@ class _Damage:
     def __init__(self, device: torch.device, seed: int):
         self.device, self.denoiser = device, None
         path = WEIGHTS / "unet.safetensors"
-        if not path.exists():
-            path = None
-            checkpoint = CHECKPOINTS / "unet.pt"
-            if checkpoint.exists():
-                weights = torch.load(checkpoint, weights_only=True, map_location="cpu")["ema"]
-        else:
-            weights = {k: v.float() for k, v in load_file(path).items()}
-        if path is not None or checkpoint.exists():
+        if path.exists():
             unet = build_unet()
-            unet.load_state_dict(weights)
-            self.denoiser = VPrediction(unet.eval().requires_grad_(False).to(device, memory_format=torch.channels_last), Schedule.cosine())
+            unet.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+            self.denoiser = VPrediction(
+                unet.eval().requires_grad_(False).to(device, memory_format=torch.channels_last), Schedule.cosine()
+            )
 
     @torch.no_grad()
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         n = len(images)
         images = images.clone()
-        if self.denoiser is not None:                                    # an eighth of the batch: the network is dear
+        if self.denoiser is not None:  # an eighth of the batch: the network is dear
             few = n // 8
             i = int(torch.randint(100, 700, (1,), generator=generator))
             noise = torch.randn(images[:few].shape, generator=generator).to(self.device)
@@ -325,6 +384,7 @@ def _against(images: Tensor, loss_of: Callable[[Tensor], Tensor], texts: Tensor,
 @torch.no_grad()
 def _zero_shot(network: nn.Module, tokenizer: WordTokenizer, device: torch.device) -> dict[str, float]:
     """Accuracy of naming style and object by the nearest caption, on held-out scenes and on held-out pairs."""
+
     def text(words: list[str]) -> Tensor:
         return F.normalize(network.encode_text(tokenizer(words).to(device), normalize=True).mean(0), dim=0)
 
@@ -335,36 +395,40 @@ def _zero_shot(network: nn.Module, tokenizer: WordTokenizer, device: torch.devic
     style_right = (embedded @ styles.T).argmax(1) == labels[0]
     object_right = (embedded @ objects.T).argmax(1) == labels[1]
     names = list(world.STYLES)
-    pairs = torch.tensor([s > 0 and world.is_held_out(names[s - 1], world.OBJECTS[o]) for s, o in labels[:2].T.tolist()])
-    return {"style": style_right.float().mean().item(), "object": object_right.float().mean().item(),
-            "style_held_out_pairs": style_right[pairs].float().mean().item(),
-            "object_held_out_pairs": object_right[pairs].float().mean().item()}
+    pairs = torch.tensor(
+        [s > 0 and world.is_held_out(names[s - 1], world.OBJECTS[o]) for s, o in labels[:2].T.tolist()]
+    )
+    return {
+        "style": style_right.float().mean().item(),
+        "object": object_right.float().mean().item(),
+        "style_held_out_pairs": style_right[pairs].float().mean().item(),
+        "object_held_out_pairs": object_right[pairs].float().mean().item(),
+    }
 
 
 # -------------------------------------------------------------------------------------------------------------- VGG
 
-class _Classifier(nn.Module):
-    """A VGG with average pooling and one linear head over styles, objects and backgrounds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = build_vgg()
-        counts = (len(world.STYLES) + 1, len(world.OBJECTS), len(world.BACKGROUNDS))
-        self.split = counts
-        self.head = nn.Linear(128, sum(counts))
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return self.head(self.features(images).mean((2, 3))).split(self.split, dim=1)
-
 
 def train_vgg(args: argparse.Namespace, device: torch.device) -> None:
     """A VGG classifier of style, object and background; its layers serve content losses, its style head as a judge."""
-    run = Run("vgg", _Classifier(), args.samples or 200_000, args.batch or 96, args.rate or 1e-3, args.seed, Shards(args.data), device)
+    run = Run(
+        "vgg",
+        VGGClassifier(),
+        args.samples or 200_000,
+        args.batch or 96,
+        args.rate or 1e-3,
+        args.seed,
+        Shards(args.data),
+        device,
+    )
 
     def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
             outputs = run.network(images)
-        return sum(F.cross_entropy(out.float(), wanted, ignore_index=UNNAMED) for out, wanted in zip(outputs, labels, strict=True))
+        return sum(
+            F.cross_entropy(out.float(), wanted, ignore_index=UNNAMED)
+            for out, wanted in zip(outputs, labels, strict=True)
+        )
 
     def score() -> dict[str, float]:
         images, labels = (z.to(device) for z in held_out(650))
@@ -381,7 +445,9 @@ TRAINERS = {"unet": train_unet, "clip": train_clip, "vgg": train_vgg}
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m zecon_lite.tiny.train", description="Train a bundled network; resumes by itself.")
+    parser = argparse.ArgumentParser(
+        prog="python -m zecon_lite.tiny.train", description="Train a bundled network; resumes by itself."
+    )
     parser.add_argument("name", choices=TRAINERS)
     parser.add_argument("--samples", type=int, help="how many pictures to see in all, resumed runs included")
     parser.add_argument("--batch", type=int)
@@ -391,11 +457,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 convolutions where the processor has them")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the UNet (a minute to start, then quicker)")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile the UNet (a minute to start, then quicker)"
+    )
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)             # initial weights only; every draw after that has its own generator
+    torch.manual_seed(args.seed)  # initial weights only; every draw after that has its own generator
     TRAINERS[args.name](args, torch.device(args.device))
 
 

@@ -1,0 +1,71 @@
+"""Finds a browser for the tests that open the book, installs one where there is none, and serves a folder.
+
+python tests/browser.py --install   makes sure that there is one, and says which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+
+
+def find_browser() -> str | None:
+    """The path of a browser for Playwright: $BROWSER_PATH, one of the system's, or Playwright's own; else None."""
+    for candidate in (os.environ.get("BROWSER_PATH"), *map(shutil.which, NAMES), MAC, _playwrights_own()):
+        if candidate and Path(candidate).is_file():
+            return candidate
+    return None
+
+
+def _playwrights_own() -> str | None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        return playwright.chromium.executable_path
+
+
+def install_browser() -> None:
+    """Installs Chromium: from the distribution as root on Debian and Ubuntu, otherwise Playwright's own copy."""
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in ("apt-get update", "apt-get install -y --no-install-recommends chromium"):
+            subprocess.run(command.split(), env=env, stdin=subprocess.DEVNULL)
+        if find_browser():
+            return
+    subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=True, stdin=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serves a folder on this machine alone, at a free port; yields its address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+if __name__ == "__main__":
+    if find_browser() is None and "--install" in sys.argv:
+        install_browser()
+    browser = find_browser()
+    print(f"Browser for the tests: {browser}" if browser else "No browser found: install Chromium or Google Chrome.")
+    sys.exit(browser is None)

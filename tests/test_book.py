@@ -1,0 +1,175 @@
+"""The built book, opened in a browser with the network blocked: what a reader without a connection gets."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote, urldefrag, urljoin, urlparse
+
+import pytest
+import yaml
+from browser import serve
+from conftest import ROOT
+
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+EXPLORER = '[data-testid="similarity-explorer"][data-ready="true"]'
+
+
+@pytest.fixture(scope="module")
+def address(html):
+    with serve(html) as address:
+        yield address
+
+
+@pytest.fixture
+def page(chromium):
+    """A page that may load nothing but the book; `page.faults` collects errors, strangers and missing files."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.faults = []
+
+    def only_the_book(route):
+        url = route.request.url
+        if url.startswith(("http://127.0.0.1", "file://", "data:", "blob:")):
+            route.continue_()
+        else:
+            page.faults.append(f"asked the network for {url}")
+            route.abort()
+
+    context.route("**/*", only_the_book)
+    page.on("console", lambda m: page.faults.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("pageerror", lambda e: page.faults.append(f"error: {e}"))
+    page.on("requestfailed", lambda r: page.faults.append(f"failed: {r.url}"))
+    page.on("response", lambda r: page.faults.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_without_error_and_without_network_and_its_formulas_are_typeset(page, address, name):
+    page.goto(f"{address}/{name}.html", wait_until="networkidle")
+    assert page.locator(".bd-article h1").count() == 1
+    formulas = page.locator(".bd-article .math").count()
+    if formulas:
+        page.wait_for_function("() => document.querySelectorAll('.bd-article mjx-container').length > 0")
+    assert page.locator(".bd-article mjx-container").count() >= formulas
+    assert page.locator(".bd-article mjx-merror").count() == 0, "MathJax does not understand a formula"
+    assert "$$" not in page.locator(".bd-article").inner_text()
+    assert page.faults == []
+
+
+def test_the_book_opens_from_a_folder_too(page, html):
+    page.goto((html / "index.html").as_uri(), wait_until="networkidle")
+    assert page.url.endswith("book/index.html"), "the first page sends the reader on to the introduction"
+    page.goto((html / "notebooks/06_patch_contrast.html").as_uri(), wait_until="networkidle")
+    page.wait_for_selector(EXPLORER)
+    assert page.faults == []
+
+
+def test_search_finds_a_word(page, address):
+    page.goto(f"{address}/search.html?q=inversion", wait_until="networkidle")
+    page.wait_for_selector("#search-results li a")
+    assert any("03_ddim" in link.get_attribute("href") for link in page.locator("#search-results li a").all())
+    assert page.faults == []
+
+
+def test_dark_mode_changes_the_page(page, address):
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{address}/book/index.html", wait_until="networkidle")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.emulate_media(color_scheme="light")
+    page.reload(wait_until="networkidle")
+    assert dark != page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_the_similarity_explorer_answers_a_click_and_the_arrow_keys(page, address):
+    page.goto(f"{address}/notebooks/06_patch_contrast.html", wait_until="networkidle")
+    page.wait_for_selector(EXPLORER)
+    explorer = page.locator(EXPLORER).first
+    readout, source = explorer.get_by_test_id("readout"), explorer.get_by_test_id("source")
+
+    def patch():
+        return int(readout.get_attribute("data-row")), int(readout.get_attribute("data-col"))
+
+    def heat_map():
+        return explorer.get_by_test_id("result").evaluate("canvas => canvas.toDataURL()")
+
+    box, before = source.bounding_box(), heat_map()
+    source.click(position={"x": box["width"] * 0.1, "y": box["height"] * 0.1})
+    row, col = patch()
+    assert row <= 2 and col <= 2, "a click near the corner chooses a patch there"
+    assert before != heat_map(), "the heat map is drawn anew"
+
+    said = readout.inner_text()
+    source.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    assert patch() == (row + 1, col + 1)
+    assert readout.inner_text() != said
+    assert page.faults == []
+
+
+def test_the_similarity_explorer_shows_another_layer(page, address):
+    page.goto(f"{address}/notebooks/06_patch_contrast.html", wait_until="networkidle")
+    page.wait_for_selector(EXPLORER)
+    explorer = page.locator(EXPLORER).first
+    before = explorer.get_by_test_id("nce").get_attribute("data-mean")
+    explorer.get_by_test_id("layer").select_option("1")
+    assert explorer.get_by_test_id("nce").get_attribute("data-mean") != before
+    assert page.faults == []
+
+
+# What needs no browser: the files themselves.
+
+
+class Links(HTMLParser):
+    """Collects a page's pictures, links and anchors."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.images, self.links, self.anchors = [], [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.anchors |= {attrs[key] for key in ("id", "name") if attrs.get(key)}
+        if tag == "img":
+            self.images.append((attrs.get("src"), attrs.get("alt")))
+        if tag == "a" and attrs.get("href"):
+            self.links.append(attrs["href"])
+
+
+@pytest.fixture(scope="module")
+def parsed(html):
+    return {name: Links((html / f"{name}.html").read_text(encoding="utf-8")) for name in PAGES}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_picture_says_what_it_shows(parsed, name):
+    for src, alt in parsed[name].images:
+        # Sphinx puts the file's name where an author has written nothing.
+        assert alt and not re.search(r"[0-9a-f]{16}|\.(png|svg|jpg)$", alt), f"{src} in {name} needs alternative text"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_within_the_book_lead_somewhere(html, parsed, name):
+    for link in parsed[name].links:
+        target, anchor = urldefrag(urljoin(f"{name}.html", link))
+        if urlparse(link).scheme or not target.endswith(".html"):
+            continue
+        assert (html / unquote(target)).is_file(), f"{name} links to {link}"
+        page = target.removesuffix(".html")
+        if anchor and page in parsed:
+            assert unquote(anchor) in parsed[page].anchors, f"{name} links to {link}, and {target} has no such place"
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("notebooks/")])
+def test_a_notebook_page_can_be_opened_in_colab(parsed, name):
+    colab = [link for link in parsed[name].links if link.startswith("https://colab.research.google.com/github/")]
+    assert colab and all(link.endswith(f"/blob/main/{name}.ipynb") for link in colab)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_light_enough_to_load(html, name):
+    assert (html / f"{name}.html").stat().st_size < 1_500_000

@@ -1,0 +1,351 @@
+"""The command line: what it saves, what it prints, and how it says no. Networks stand in the last section only."""
+
+import ast
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from zecon_lite import cli, images, profiles, recipes
+
+stylize = sys.modules["zecon_lite.stylize"]    # the module: the package has the function under that name
+
+
+def run(*arguments):
+    """The finished command: exit_code, stdout, stderr."""
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
+
+
+def plain(text):
+    """Without colours, and with runs of white space made one."""
+    return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", text))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def photo(folder):
+    """A photograph in the current folder, half the size of the original: 225 x 150."""
+    images.save(images.fit(images.photograph("cat"), 144), folder / "cat.jpg")
+    return folder / "cat.jpg"
+
+
+@pytest.fixture
+def negative(monkeypatch):
+    """In place of the networks, a restyling that gives the negative; returns the calls that reached it."""
+    calls = []
+
+    def restyle(source, prompt, *, source_prompt, recipe, models, seed, batch):
+        calls.append({"source": source, "source_prompt": source_prompt, "recipe": recipe, "seed": seed})
+        task = recipes.Task(source, prompt, source_prompt)
+        return stylize.Result(-source.repeat(batch, 1, 1, 1), (), recipe, seed, task, models.profile.name)
+
+    monkeypatch.setattr(stylize, "stylize", restyle)
+    return calls
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def same(a, b):
+    """Equal when written with 8 bits."""
+    return images.to_uint8(a).equal(images.to_uint8(b))
+
+
+# --------------------------------------------------------------------------------------------------------------- help
+
+
+def test_help_names_the_commands_and_the_options():
+    assert all(command in run("--help").stdout for command in ("stylize", "recipes", "info", "--version"))
+    text = plain(run("stylize", "--help").stdout)
+    for word in ("PHOTO", "PROMPT", "--output", "--recipe", "--weight", "--compare", "--source-prompt", "Examples"):
+        assert word in text
+
+
+def test_the_command_line_itself_waits_for_nothing_heavy():
+    imported = {
+        alias.name if isinstance(node, ast.Import) else node.module
+        for node in ast.parse(Path(cli.__file__).read_text()).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    assert {name.split(".")[0] for name in imported} - sys.stdlib_module_names == {"typer", "rich"}
+
+
+def test_the_version_is_the_package_s():
+    from importlib.metadata import version
+
+    assert run("--version").stdout.strip() == f"zecon-lite {version('zecon-lite')}"
+
+
+def test_recipes_lists_each_with_its_weights():
+    done = run("recipes")
+    assert done.exit_code == 0
+    for name, recipe in recipes.RECIPES.items():
+        assert name in done.stdout
+        weights = recipe.fitted_to(profiles.load_models("tiny", "cpu")).weights
+        assert all(f"{weight}=" in done.stdout for weight in weights)
+
+
+# -------------------------------------------------------------------------------------------------------------- results
+
+
+def test_the_result_is_named_after_photograph_and_prompt_and_said(photo, negative):
+    done = run("stylize", photo, "A Pencil-Sketch, please!")
+    assert done.exit_code == 0 and done.stderr == ""
+    assert done.stdout == "saved cat_a-pencil-sketch-please.png\n"
+    assert same(images.load("cat_a-pencil-sketch-please.png"), -images.fit(images.load(photo), 64))
+
+
+def test_the_options_reach_the_method(photo, negative):
+    done = run(
+        "stylize", photo, "a sketch", "--recipe", "sdedit", "--steps", 9, "--skip", 4, "--seed", 3, "--strength", 0.25,
+        "--source-prompt", "a cat", "-w", "mse=2.5", "-w", "zecon=0.5", "--size", 32, "--fit", "crop",
+    )
+    assert done.exit_code == 0
+    (call,) = negative
+    recipe = call["recipe"]
+    assert (recipe.name, recipe.steps, recipe.skip, recipe.strength) == ("sdedit", 9, 4, 0.25)
+    assert recipe.weights["mse"] == 2.5 and recipe.weights["zecon"] == 0.5
+    assert (call["seed"], call["source_prompt"]) == (3, "a cat")
+    assert call["source"].shape == (1, 3, 32, 32)
+
+
+def test_the_result_carries_its_settings_and_info_shows_them(photo, negative):
+    run("stylize", photo, "a sketch", "-o", "out.png", "--seed", 5, "--weight", "zecon=0.25")
+    settings = images.read_metadata("out.png")
+    assert settings["recipe"] == "zecon" and settings["seed"] == "5" and settings["prompt"] == "a sketch"
+    assert "zecon=0.25" in settings["weights"]
+    assert settings["photograph"] == "cat.jpg" and settings["fit"] == "native"
+    shown = plain(run("info", "out.png").stdout)
+    assert all(f"{key} {value}" in shown for key, value in settings.items() if len(value) < 40)
+
+
+def test_a_batch_gets_numbered_files(photo, negative):
+    done = run("stylize", photo, "a sketch", "--batch", 3, "-o", "out.webp")
+    assert done.stdout.split() == ["saved", "out_0.webp", "saved", "out_1.webp", "saved", "out_2.webp"]
+    assert [images.read_metadata(f"out_{k}.webp")["number"] for k in range(3)] == ["0", "1", "2"]
+
+
+def test_compare_puts_source_and_results_into_one_file(photo, negative):
+    assert run("stylize", photo, "a sketch", "--compare", "--batch", 2, "-o", "out.png").exit_code == 0
+    fitted = images.fit(images.load(photo), 64)
+    assert same(images.load("out.png"), images.side_by_side([fitted, -fitted, -fitted]))
+    assert names(photo.parent) == ["cat.jpg", "out.png"]
+
+
+def test_pad_works_on_a_square_and_gives_back_the_photograph_s_shape(photo, negative):
+    assert run("stylize", photo, "a sketch", "--fit", "pad", "-o", "out.png").exit_code == 0
+    assert negative[0]["source"].shape == (1, 3, 64, 64)
+    height, width = images.load("out.png").shape[-2:]
+    photograph = images.load(photo)
+    assert width == 64 and abs(height - 64 * photograph.shape[-2] / photograph.shape[-1]) <= 1
+
+
+def test_output_may_be_an_existing_folder(photo, negative):
+    os.mkdir("results")
+    assert run("stylize", photo, "a sketch", "-o", "results").exit_code == 0
+    assert os.listdir("results") == ["cat_a-sketch.png"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"), [("une esquisse à l'été", "cat_une-esquisse-à-l-été.png"), ("絵", "cat_絵.png")]
+)
+def test_prompts_in_any_script_make_a_name(photo, negative, prompt, name):
+    assert run("stylize", photo, prompt).exit_code == 0
+    assert name in names(photo.parent)
+
+
+# ---------------------------------------------------------------------------------------------------------- a folder
+
+
+def test_each_picture_of_a_folder_is_restyled_and_other_files_are_left_alone(photo, negative):
+    os.mkdir("results")
+    images.save(images.load(photo), "cat.png")
+    images.save(images.load(photo), "dog.webp")
+    photo.with_name("notes.txt").write_text("no picture")
+    done = run("stylize", ".", "a sketch", "-o", "results")
+    assert done.exit_code == 0
+    # Two photographs called cat must not end in one file.
+    assert sorted(os.listdir("results")) == ["cat_jpg_a-sketch.png", "cat_png_a-sketch.png", "dog_a-sketch.png"]
+
+
+def test_one_bad_file_in_a_folder_is_reported_and_the_others_go_on(photo, negative):
+    os.mkdir("results")
+    photo.with_name("broken.png").write_bytes(b"hello")
+    photo.with_name("empty.jpg").write_bytes(b"")
+    images.save(images.load(photo), "zebra.png")
+    done = run("stylize", ".", "a sketch", "-o", "results")
+    assert done.exit_code == 2
+    assert sorted(os.listdir("results")) == ["cat_a-sketch.png", "zebra_a-sketch.png"]
+    said = plain(done.stderr)
+    assert "broken.png is not a picture that can be read" in said and "empty.jpg is empty" in said
+    assert "2 of 4 photographs failed" in said
+
+
+def test_a_folder_without_pictures_or_for_no_results_is_refused(folder, photo, negative):
+    os.mkdir("none")
+    done = run("stylize", "none", "a sketch")
+    assert done.exit_code == 2 and "the folder none holds no pictures: looked for .avif" in plain(done.stderr)
+    done = run("stylize", ".", "a sketch", "-o", "one.png")
+    assert done.exit_code == 2 and "there is no folder one.png" in plain(done.stderr)
+
+
+# ---------------------------------------------------------------------------------------------------------- bad input
+
+
+def refused(*arguments, folder):
+    """What is said on stderr when the command is refused: exit code 2, no traceback, no file."""
+    before = names(folder)
+    done = run(*arguments)
+    assert done.exit_code == 2, (done.stdout, done.stderr, done.exception)
+    assert done.stdout == "" and "Traceback" not in done.stderr
+    assert names(folder) == before
+    return plain(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "there is no file bad.png: check the spelling and the folder"),
+        (b"", "bad.png is empty (0 bytes): copy or download it again"),
+        (b"hello", "bad.png is not a picture that can be read: give a PNG"),
+        ("truncated", "bad.png is damaged or cut short"),
+        ((1, 1), "bad.png is 1x1 pixels, too small"),
+        ((400, 20), "the picture is 400x20, longer than 4:1: cut it first, or use fit 'crop'"),
+    ],
+)
+def test_a_bad_photograph_is_refused_with_the_cure(folder, negative, data, message):
+    if data == "truncated":
+        Image.effect_noise((64, 64), 50).save("bad.png")
+        data = (folder / "bad.png").read_bytes()[:900]
+    if isinstance(data, tuple):
+        Image.new("RGB", data).save("bad.png")
+    elif data is not None:
+        (folder / "bad.png").write_bytes(data)
+    assert message in refused("stylize", "bad.png", "a sketch", folder=folder)
+    assert not negative
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["a sketch", "--recipe", "zeco"], "there is no recipe 'zeco'; did you mean 'zecon'?"),
+        (["a sketch", "--weight", "zecno=1"], "there is no loss 'zecno'; did you mean 'zecon'?"),
+        (["a sketch", "--weight", "zecon"], "a weight must be NAME=VALUE, as in zecon=500; got 'zecon'"),
+        (["a sketch", "--weight", "zecon=much"], "got 'zecon=much'"),
+        (["a sketch", "--weight", "zecon=nan"], "a weight must be a finite number; got 'zecon=nan'"),
+        (["a sketch", "--profile", "tny"], "there is no profile 'tny'; did you mean 'tiny'?"),
+        (["a sketch", "--device", "abacus"], "device"),
+        (["a sketch", "--steps", "5", "--skip", "5"], "skip must leave at least one of the 5 steps"),
+        (["a sketch", "--size", "13"], "size must be a positive multiple of"),
+        (["a sketch", "--fit", "stretch"], "'stretch' is not one of"),
+        (["a sketch", "--batch", "0"], "Invalid value for '--batch'"),
+        (["  "], "the prompt is empty: say what the photograph shall look like"),
+        (["a sketch", "-o", "nowhere/out.png"], "there is no folder nowhere: make it first, or save elsewhere"),
+        (["a sketch", "-o", "out.bmp"], "the name 'out.bmp' must end in one of .png, .jpg, .jpeg, .webp: try out.png"),
+        ([], "Missing argument 'PROMPT'"),
+    ],
+)
+def test_a_bad_option_is_refused_with_the_cure_before_any_work(photo, negative, options, message):
+    assert message in refused("stylize", photo, *options, folder=photo.parent)
+    assert not negative
+
+
+def test_a_read_only_folder_is_refused_before_any_work(photo, negative, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    said = refused("stylize", photo, "a sketch", folder=photo.parent)
+    assert "the folder . may not be written: save elsewhere" in said
+    assert not negative
+
+
+def test_a_file_without_settings_is_refused_by_info(photo):
+    assert "cat.jpg carries no settings" in refused("info", photo, folder=photo.parent)
+    assert "there is no file lost.png" in refused("info", "lost.png", folder=photo.parent)
+
+
+def test_a_name_with_brackets_is_printed_as_it_is(folder, negative):
+    assert "there is no file [red]cat[/].png" in refused("stylize", "[red]cat[/].png", "a sketch", folder=folder)
+
+
+def test_an_interruption_ends_with_130_and_leaves_no_file(photo, negative, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stylize, "stylize", interrupted)
+    done = run("stylize", photo, "a sketch")
+    assert done.exit_code == 130 and "interrupted: no half-written file is left behind" in plain(done.stderr)
+    assert names(photo.parent) == ["cat.jpg"]
+
+
+def test_a_warning_becomes_a_sentence_and_other_categories_stay_quiet(photo, negative, monkeypatch):
+    restyle = stylize.stylize
+
+    def warns(*arguments, **options):
+        warnings.warn("the word 'penicl' is not known; the nearest: pencil", UserWarning, stacklevel=2)
+        warnings.warn("old", DeprecationWarning, stacklevel=2)
+        return restyle(*arguments, **options)
+
+    monkeypatch.setattr(stylize, "stylize", warns)
+    done = run("stylize", photo, "a penicl sketch")
+    assert done.exit_code == 0
+    assert plain(done.stderr).strip() == "warning: the word 'penicl' is not known; the nearest: pencil"
+
+
+def test_a_fault_of_ours_is_not_dressed_up_as_the_user_s(photo, negative, monkeypatch):
+    monkeypatch.setattr(images, "unpad", lambda *_: {}["fault"])
+    done = run("stylize", photo, "a sketch", "--fit", "pad")
+    assert isinstance(done.exception, KeyError)
+
+
+# ------------------------------------------------------------------------------------------- with the bundled networks
+
+QUICK = ["--steps", 6, "--skip", 3]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture(photo):
+    for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
+        assert run("stylize", photo, "a pencil sketch", "-o", name, "--seed", seed, *QUICK).exit_code == 0
+    a, b, c = (photo.with_name(name).read_bytes() for name in ("a.png", "b.png", "c.png"))
+    assert a == b and a != c
+    assert images.load("a.png").shape == images.fit(images.load(photo), 64).shape
+    wanted = {"prompt": "a pencil sketch", "seed": "1", "steps": "6", "skip": "3", "recipe": "zecon"}
+    assert wanted.items() <= images.read_metadata("a.png").items()
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES)
+def test_every_recipe_restyles_a_photograph_of_any_shape(folder, recipe):
+    images.save(images.fit(images.photograph("rocket"), 96)[..., :96, :120], "rocket.png")
+    done = run("stylize", "rocket.png", "an oil painting", "-r", recipe, "-o", "out.png", *QUICK)
+    assert done.exit_code == 0, done.stderr
+    result, source = images.load("out.png"), images.fit(images.load("rocket.png"), 64)
+    assert result.shape == source.shape and not result.equal(source)
+
+
+def test_an_unknown_word_is_warned_of_with_the_nearest_known(photo):
+    done = run("stylize", photo, "a penicl sketch", "-o", "out.png", *QUICK)
+    assert done.exit_code == 0
+    assert re.search(r"warning: .*'penicl'.*pencil", plain(done.stderr))
+
+
+def test_a_loss_that_breaks_stops_the_run_and_is_named(photo, monkeypatch):
+    monkeypatch.setitem(recipes.LOSSES, "mse", lambda *_: lambda state: state.x0.sum() * torch.nan)
+    said = refused("stylize", photo, "a pencil sketch", "--weight", "mse=1", *QUICK, folder=photo.parent)
+    assert "the loss 'mse' became nan at position 2" in said
+
+
+def test_a_profile_is_read_from_its_name(photo, negative):
+    run("stylize", photo, "a sketch", "--profile", "ffhq256", "--device", "cpu", "-o", "out.png")
+    assert negative[0]["source"].shape[-2] == profiles.PROFILES["ffhq256"].size == 256

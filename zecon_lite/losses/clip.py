@@ -1,0 +1,152 @@
+"""CLIP losses: does the picture fit the text, and did it change in the direction in which the text changed?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..augment import Views
+from ..state import State
+
+
+class Embedder(Protocol):
+    """What these losses ask of CLIP; `models.clip.Clip` gives it."""
+
+    size: int                                            # side of the square pictures it reads, in pixels
+
+    def image(self, images: Tensor) -> Tensor:
+        """(B, 3, h, w) in [-1, 1] -> (B, D), differentiable, not of unit length."""
+        ...
+
+    def text(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> (B, D), not of unit length."""
+        ...
+
+
+def clip_distance(image: Tensor, text: Tensor) -> Tensor:
+    """2 arcsin(|a - b| / 2)^2 for the unit vectors a, b along image and text: half their squared angle.
+
+    image, text: embeddings (..., D), of any length; returns (...). From CLIP-guided diffusion (Crowson 2021). Unlike
+    1 - cosine, its slope keeps growing with the angle up to 180 degrees. The gradient is 0 at equal and at opposite
+    vectors.
+    """
+    chord = (F.normalize(image, dim=-1) - F.normalize(text, dim=-1)).norm(dim=-1)
+    return 2 * (chord / 2).clamp(max=1 - 1e-6).asin().square()             # arcsin has no slope at 1
+
+
+def clip_direction(
+    image: Tensor, source_image: Tensor, text: Tensor, source_text: Tensor, normalize: bool = False
+) -> Tensor:
+    """1 - cos(image - source_image, text - source_text): 0 where picture and text changed alike, 2 where oppositely.
+
+    All are embeddings (..., D); returns (...). From StyleGAN-NADA (Gal et al. 2022, eq. 2), which scales the
+    embeddings to unit length before subtracting: normalize=True. The released ZeCon code does not. Where the picture
+    has not changed there is no direction: the loss is 1 and its gradient 0.
+    """
+    if normalize:
+        image, source_image, text, source_text = (
+            F.normalize(e, dim=-1) for e in (image, source_image, text, source_text)
+        )
+    return 1 - (_unit(image - source_image) * _unit(text - source_text)).sum(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipDistance:
+    """The mean `clip_distance` between random views of the picture and the prompt, summed over the batch.
+
+    prompt: one text for the whole batch, one for each image, or embeddings (1 or B, D), such as a style picture's.
+    """
+
+    clip: Embedder
+    prompt: str | Sequence[str] | Tensor
+    views: Views = field(default_factory=Views)
+    generator: torch.Generator | None = None
+
+    def __call__(self, state: State) -> Tensor:
+        """A scalar. Raises ValueError when there are neither one nor B prompts."""
+        text = _one_each(self._text, state.view)
+        image = _embed(self.clip, self.views(state.view, self.clip.size, self.generator), state.view)
+        return clip_distance(image, text).mean(1).sum()
+
+    @cached_property
+    def _text(self) -> Tensor:
+        return _embed_prompt(self.clip, self.prompt)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipDirection:
+    """The mean `clip_direction` from source to random views of the picture, summed over the batch.
+
+    prompt, source_prompt: one text for the whole batch, one for each image, or embeddings (1 or B, D).
+    The source is shown as in the released code: whole and once where the views are patches, through views of its own
+    where they show the whole picture (`views.area` None).
+    same_views: True shows the source through the very views of the picture instead, so that only what was painted
+    differs between the two, and not where one looked: steadier for few views and small models.
+    normalize: see `clip_direction`.
+    """
+
+    clip: Embedder
+    prompt: str | Sequence[str] | Tensor
+    source_prompt: str | Sequence[str] | Tensor
+    views: Views = field(default_factory=Views)
+    same_views: bool = False
+    normalize: bool = False
+    generator: torch.Generator | None = None
+
+    def __call__(self, state: State) -> Tensor:
+        """A scalar. Raises ValueError when there are neither one nor B prompts."""
+        text, source_text = (_one_each(t, state.view) for t in (self._text, self._source_text))
+        looks, source_looks = self._looks(state.view, state.source_view)
+        image = _embed(self.clip, looks, state.view)
+        with torch.no_grad():                                              # the source is not what is being changed
+            source_image = _embed(self.clip, source_looks, state.view)
+        return clip_direction(image, source_image, text, source_text, self.normalize).mean(1).sum()
+
+    def _looks(self, view: Tensor, source_view: Tensor) -> tuple[Tensor, Tensor]:
+        """What CLIP is shown of each: (B * count, 3, h, w), and as many or B of the source."""
+        size = self.clip.size
+        if self.same_views:
+            return self.views(torch.cat([view, source_view.detach()]), size, self.generator).chunk(2)
+        looks = self.views(view, size, self.generator)
+        patches = self.views.area is not None
+        return looks, source_view if patches else self.views(source_view, size, self.generator)
+
+    @cached_property
+    def _text(self) -> Tensor:
+        return _embed_prompt(self.clip, self.prompt)
+
+    @cached_property
+    def _source_text(self) -> Tensor:
+        return _embed_prompt(self.clip, self.source_prompt)
+
+
+def _unit(change: Tensor) -> Tensor:
+    """The change at unit length; zero, with zero gradient, where there is none."""
+    length = change.norm(dim=-1, keepdim=True)
+    return change / length.masked_fill(length == 0, torch.inf)
+
+
+def _embed(clip: Embedder, looks: Tensor, images: Tensor) -> Tensor:
+    """Embeddings (B, V, D) of (B * V, 3, h, w), V views of each of the B images."""
+    return clip.image(looks).unflatten(0, (len(images), -1)).to(images.dtype)
+
+
+def _embed_prompt(clip: Embedder, prompt: str | Sequence[str] | Tensor) -> Tensor:
+    if isinstance(prompt, Tensor):
+        return prompt.detach()
+    return clip.text([prompt] if isinstance(prompt, str) else list(prompt)).detach()
+
+
+def _one_each(text: Tensor, images: Tensor) -> Tensor:
+    """Text embeddings (1 or B, 1, D), ready to compare with (B, V, D)."""
+    if len(text) not in (1, len(images)):
+        raise ValueError(
+            f"there are {len(text)} prompts for {len(images)} images: give one prompt for all, or one for each"
+        )
+    return text[:, None].to(images)

@@ -1,0 +1,154 @@
+"""The front door: a picture and a prompt go in, the restyled picture comes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import images
+from .profiles import Models, load_models, nearest
+from .progress import bar
+from .recipes import RECIPES, Recipe, Task, warn_unused_prompt
+from .samplers import sample
+from .state import Step
+
+
+@dataclass(frozen=True)
+class Result:
+    """A restyled picture and how it came about. image: (B, 3, H, W) in [-1, 1]."""
+
+    image: Tensor
+    steps: tuple[Step, ...]
+    recipe: Recipe
+    seed: int
+    task: Task
+    profile: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def metadata(self) -> dict[str, str]:
+        """Everything needed to make the picture again, as text."""
+        from . import __version__
+
+        weights = " ".join(
+            f"{k}={w:g}" if isinstance(w, int | float) else f"{k}=varies" for k, w in self.recipe.weights.items()
+        )
+        prompt = self.task.prompt if isinstance(self.task.prompt, str | None) else " | ".join(self.task.prompt)
+        known = {
+            "software": f"zecon_lite {__version__}",
+            "recipe": self.recipe.name,
+            "paper": self.recipe.paper,
+            "profile": self.profile,
+            "prompt": prompt or "",
+            "source_prompt": self.task.source_prompt,
+            "seed": str(self.seed),
+            "weights": weights,
+            "steps": str(self.recipe.steps),
+            "skip": str(self.recipe.skip),
+            "batch": str(len(self.image)),
+            "strength": "none" if self.recipe.strength is None else f"{self.recipe.strength:g}",
+        }
+        return {**known, **self.settings}
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Write each picture of the batch with its settings in the file's metadata; returns the paths.
+
+        One picture gets the path itself, several get _0, _1, ... before the suffix.
+        """
+        path = Path(path)
+        if len(self.image) == 1:
+            return [images.save(self.image, path, self.metadata())]
+        return [
+            images.save(picture, path.with_stem(f"{path.stem}_{k}"), {**self.metadata(), "number": str(k)})
+            for k, picture in enumerate(self.image)
+        ]
+
+
+def stylize(
+    source: Tensor,
+    prompt: str | Sequence[str] | None = None,
+    *,
+    style: Tensor | None = None,
+    source_prompt: str = "photo",
+    recipe: str | Recipe = "zecon",
+    models: Models | None = None,
+    seed: int = 0,
+    batch: int = 1,
+    on_step: Callable[[Step], None] | None = None,
+    weights: Mapping[str, float] | None = None,
+    steps: int | None = None,
+    skip: int | None = None,
+    strength: float | None = None,
+) -> Result:
+    """The source restyled by a recipe.
+
+    source: (B, 3, H, W) in [-1, 1], sides multiples of `models.multiple` (see `images.load` and `images.fit`).
+    prompt: what it should look like, one for all or one per picture. source_prompt: what it looks like now.
+    style: a picture to take the style from, for recipes that are guided by one. batch: how often each source is
+    restyled. on_step: called with every `Step`; raise in it to stop early. weights, steps, skip, strength: changes to
+    the recipe (see `Recipe.changed`). The same seed gives the same picture; with another batch size it may differ.
+    Raises ValueError for a bad picture, recipe, weight or prompt, FloatingPointError when a loss stops being finite.
+    """
+    models = models or load_models()
+    recipe = _recipe(recipe, models).changed(weights=weights, steps=steps, skip=skip, strength=strength)
+    task = _task(source, prompt, source_prompt, style, batch, models)
+    warn_unused_prompt(recipe, task)
+
+    generator = torch.Generator().manual_seed(seed)
+    denoiser = models.denoiser.respace(recipe.steps)
+    guidance = recipe.guidance(task, models, denoiser, generator)
+    done, plan = [], recipe.positions
+    with torch.no_grad():
+        x = recipe.forward(denoiser, task.source, plan[0], generator)
+    with bar(len(plan), f"{recipe.name}: {prompt}") as progress:
+        for step in sample(
+            denoiser, x, plan, guidance=guidance, source=task.source, step=recipe.step, generator=generator
+        ):
+            done.append(step)
+            progress.update()
+            if on_step is not None:
+                on_step(step)
+    image = done[-1].x.clamp(-1, 1)
+    if not torch.isfinite(image).all():
+        raise FloatingPointError("the picture is not finite: lower the weights or the strength, or use more steps")
+    return Result(image, tuple(done), recipe, seed, task, models.profile.name)
+
+
+def _recipe(recipe: str | Recipe, models: Models) -> Recipe:
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
+        recipe = RECIPES[recipe]
+    return recipe.fitted_to(models)
+
+
+def _task(
+    source: Tensor,
+    prompt: str | Sequence[str] | None,
+    source_prompt: str,
+    style: Tensor | None,
+    batch: int,
+    models: Models,
+) -> Task:
+    images.check(source, "source")
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1; got {batch}")
+    height, width = source.shape[-2:]
+    if height % models.multiple or width % models.multiple:
+        near = models.multiple * max(1, math.floor(min(height, width) / models.multiple))
+        raise ValueError(
+            f"the source is {height} x {width}; sides must be multiples of {models.multiple}: "
+            f"use images.fit(source, {near}, multiple={models.multiple})"
+        )
+    texts = [prompt] if isinstance(prompt, str) else list(prompt or [])
+    if any(not text.strip() for text in texts):
+        raise ValueError('the prompt is empty: say what the picture should look like, such as "a pencil sketch"')
+    if len(texts) > 1 and len(texts) != len(source):
+        raise ValueError(f"give one prompt, or one per picture: {len(texts)} prompts for {len(source)} pictures")
+    repeated = tuple(text for text in texts for _ in range(batch)) if len(texts) > 1 else (texts[0] if texts else None)
+    source = source.to(models.device, torch.float32).repeat_interleave(batch, dim=0)
+    return Task(source, repeated, source_prompt, style)

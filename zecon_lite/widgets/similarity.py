@@ -1,0 +1,219 @@
+"""The similarity explorer: how much one patch of the source resembles every patch of the source and of the result.
+
+Python packs the pictures and features into the widget's traits once; everything after that is JavaScript
+(similarity.js), so the widget works in JupyterLab, in Colab and in a rendered page without a kernel.
+"""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+
+import anywidget
+import torch
+import torch.nn.functional as F
+import traitlets
+from torch import Tensor
+
+from .. import images
+from ..denoiser import Denoiser
+from ..state import Step
+
+TOLERANCE = 0.01      # how far a stored cosine may lie from the exact one ...
+MAX_CHANNELS = 128    # ... unless that takes more numbers per patch than this
+
+
+class SimilarityExplorer(anywidget.AnyWidget):
+    """A figure: choose a patch of the source, see its cosine similarity to every patch of source and result.
+
+    Make one with `from_denoiser` or `from_features`. What may be read and set afterwards, also while it is shown:
+
+    selected: [row, column] of the chosen patch as fractions of the picture's height and width, in [0, 1).
+    marked:   the same for the best match in the result, written by the browser; empty until it has drawn.
+    layer:    the shown layer, an index into `layers`.
+    step:     the shown result, an index into `step_names`.
+    tau:      the temperature of the PatchNCE softmax.
+    """
+
+    _esm = Path(__file__).parent / "similarity.js"
+    _css = Path(__file__).parent / "similarity.css"
+
+    source_png = traitlets.Bytes().tag(sync=True)
+    result_png = traitlets.List(traitlets.Bytes()).tag(sync=True)     # one per step
+    step_names = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    features = traitlets.Bytes().tag(sync=True)                       # int8; `layers` says what lies where
+    layers = traitlets.List(traitlets.Dict()).tag(sync=True)
+    selected = traitlets.List(traitlets.Float(), [0.5, 0.5], minlen=2, maxlen=2).tag(sync=True)
+    marked = traitlets.List(traitlets.Float()).tag(sync=True)
+    layer = traitlets.Int(0).tag(sync=True)
+    step = traitlets.Int(0).tag(sync=True)
+    tau = traitlets.Float(0.07).tag(sync=True)
+
+    @classmethod
+    def from_denoiser(
+        cls,
+        denoiser: Denoiser,
+        source: Tensor,
+        result: Tensor | Sequence[Step],
+        blocks: Sequence[int] | None = None,
+        t: int = 0,
+        *,
+        keep: int = 4,
+        max_side: int = 16,
+    ) -> SimilarityExplorer:
+        """An explorer of the UNet's encoder features, which ZeCon compares (Yang et al. 2023).
+
+        source: (1, 3, H, W) in [-1, 1].
+        result: a picture of the same shape, or the steps of a run; of those at most `keep` are shown, evenly spaced,
+            the last among them, each by its `x0`.
+        blocks: encoder blocks; None takes `denoiser.feature_blocks`.
+        t: the training timestep that the encoder is told. ZeCon says 0 whatever the noise.
+        max_side: see `from_features`.
+        """
+        blocks = denoiser.feature_blocks if blocks is None else blocks
+        if isinstance(result, Tensor):
+            results, names = result, ["result"]
+        else:
+            steps = _spread(list(result), keep)
+            results, names = torch.cat([step.x0 for step in steps]), [f"t = {step.t}" for step in steps]
+        _check_pictures(source, results, names)
+        with torch.no_grad():
+            found = zip(denoiser.features(source, t, blocks), denoiser.features(results, t, blocks), strict=True)
+        features = {f"UNet block {k}": pair for k, pair in zip(blocks, found, strict=True)}
+        return cls.from_features(source, results, features, step_names=names, max_side=max_side)
+
+    @classmethod
+    def from_features(
+        cls,
+        source: Tensor,
+        result: Tensor,
+        features: Mapping[str, tuple[Tensor, Tensor]],
+        *,
+        step_names: Sequence[str] | None = None,
+        max_side: int = 16,
+    ) -> SimilarityExplorer:
+        """An explorer of any features that form a grid: UNet blocks, CLIP patches, ViT keys, side by side.
+
+        source, result: pictures (1, 3, H, W) and (S, 3, H, W), S results or steps of one run.
+        features: layer name -> (of the source, of the result), (1 or S, C, h, w) and (S, C, h, w). The two may not
+            differ in C, h or w; layers may differ from each other.
+        step_names: what to call the S results.
+        max_side: of a longer grid only every second (third, ...) row and column is kept. 16 x 16 positions are 256
+            patches, as many as ZeCon compares at a time.
+
+        To keep a page small, each layer is stored as int8 on as few principal components as hold every shown cosine
+        to within `TOLERANCE`, and at most `MAX_CHANNELS`; the largest error is in `layers` and under the figure.
+        Raises ValueError where shapes disagree or a feature is not finite.
+        """
+        if step_names is None:
+            step_names = ["result"] if len(result) == 1 else [f"result {k}" for k in range(1, len(result) + 1)]
+        _check_pictures(source, result, step_names)
+        if not features:
+            raise ValueError("features must name at least one layer; got none")
+        layers, blob = [], bytearray()
+        for name, (of_source, of_result) in features.items():
+            _check_features(name, of_source, of_result, len(result))
+            source_rows, result_rows = _rows(of_source, max_side), _rows(of_result, max_side)
+            stored, centre, scale, error = _compress(source_rows, result_rows)
+            height, width = _thinned(of_source, max_side).shape[-2:]
+            layers.append({
+                "name": name, "height": height, "width": width, "channels": stored.shape[-1],
+                "offset": len(blob), "sources": len(of_source), "centre": centre.tolist(), "scale": scale.tolist(),
+                "error": error,
+            })
+            blob += stored.numpy().tobytes()
+        return cls(
+            source_png=_png(source), result_png=[_png(picture) for picture in result], step_names=list(step_names),
+            features=bytes(blob), layers=layers, step=len(result) - 1,
+        )
+
+    @traitlets.validate("layer", "step")
+    def _in_range(self, proposal: dict) -> int:
+        name, value = proposal["trait"].name, proposal["value"]
+        choices = [layer["name"] for layer in self.layers] if name == "layer" else self.step_names
+        if choices and not 0 <= value < len(choices):
+            raise traitlets.TraitError(f"{name} must be 0 to {len(choices) - 1} ({', '.join(choices)}); got {value}")
+        return value
+
+
+def _spread(steps: list[Step], keep: int) -> list[Step]:
+    """At most `keep` steps, evenly spaced, both ends among them."""
+    if not steps:
+        raise ValueError("result holds no steps: give a picture (1, 3, H, W), or list(sample(...))")
+    if len(steps) <= keep:
+        return steps
+    return [steps[round(k * (len(steps) - 1) / max(keep - 1, 1))] for k in range(keep - 1)] + steps[-1:]
+
+
+def _thinned(features: Tensor, max_side: int) -> Tensor:
+    """The grid (S, C, h, w) with every n-th row and column only, n the least that leaves at most max_side of them."""
+    n = max(1, ceil(max(features.shape[-2:]) / max_side))
+    return features[..., n // 2 :: n, n // 2 :: n]
+
+
+def _rows(features: Tensor, max_side: int) -> Tensor:
+    """(S, C, h, w) features as unit rows (S, P, C), P = h w patches in reading order."""
+    thinned = _thinned(features, max_side).detach().float().cpu()
+    return F.normalize(thinned.flatten(2).transpose(1, 2), dim=-1)
+
+
+def _compress(source: Tensor, result: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Unit rows (S, P, C) as int8 (S_source + S_result, P, K), the centre and scale (K,) that undo it, and the error.
+
+    K is the least number of principal components for which no cosine within the source, or between source and result,
+    is off by more than TOLERANCE. The components are those of the rows as they are, mean included: it is the inner
+    products that must survive, not the variance.
+    """
+    rows = torch.cat([source, result])
+    exact = _cosines(rows, len(source))
+    flat = rows.flatten(0, 1)
+    _, axes = torch.linalg.eigh(flat.T @ flat)                       # eigenvalues ascend
+    turned = rows @ axes.flip(1)
+    low, high = turned.amin((0, 1)), turned.amax((0, 1))
+    centre, scale = (low + high) / 2, ((high - low) / 254).clamp(min=1e-8)
+    stored = ((turned - centre) / scale).round().to(torch.int8)
+
+    def error(k: int) -> float:
+        restored = F.normalize(stored[..., :k] * scale[:k] + centre[:k], dim=-1)
+        return (_cosines(restored, len(source)) - exact).abs().max().item()
+
+    counts = range(1, min(len(scale), MAX_CHANNELS) + 1)
+    k = counts[min(bisect_left(counts, True, key=lambda k: error(k) <= TOLERANCE), len(counts) - 1)]
+    return stored[..., :k].contiguous(), centre[:k], scale[:k], error(k)
+
+
+def _cosines(rows: Tensor, sources: int) -> Tensor:
+    """What the widget can show: each source picture's patches with those of every picture, (sources, P, S P)."""
+    return rows[:sources] @ rows.flatten(0, 1).T
+
+
+def _png(picture: Tensor) -> bytes:
+    """A (3, H, W) or (1, 3, H, W) picture as the bytes of a PNG file; values beyond [-1, 1] are clamped."""
+    buffer = io.BytesIO()
+    images.to_pil(picture).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _check_pictures(source: Tensor, result: Tensor, names: Sequence[str]) -> None:
+    images.check(source)
+    if len(source) != 1:
+        raise ValueError(f"the explorer shows one source, (1, 3, H, W); got {tuple(source.shape)}: take source[:1]")
+    if result.ndim != 4 or result.shape[1:] != source.shape[1:] or len(result) != len(names):
+        raise ValueError(
+            f"result must be ({len(names)}, {', '.join(map(str, source.shape[1:]))}): the source's size, one "
+            f"picture for each of {list(names)}; got {tuple(result.shape)}"
+        )
+
+
+def _check_features(name: str, source: Tensor, result: Tensor, results: int) -> None:
+    fits = source.ndim == result.ndim == 4 and source.shape[1:] == result.shape[1:]
+    if not fits or len(result) != results or len(source) not in (1, results):
+        raise ValueError(
+            f"features of {name!r} must be (1 or {results}, C, h, w) for the source and ({results}, C, h, w) for the "
+            f"result; got {tuple(source.shape)} and {tuple(result.shape)}"
+        )
+    if not (torch.isfinite(source).all() and torch.isfinite(result).all()):
+        raise ValueError(f"features of {name!r} hold NaN or infinity: look at the network or the picture")
