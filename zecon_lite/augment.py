@@ -1,7 +1,7 @@
 """Random looks at a picture: crops, small rotations and tilts, for losses that must hold wherever one looks.
 
 CLIP shown one whole picture is easily fooled by noise that no one sees; shown many random views of it, much less so
-(Kwon & Ye 2022, CLIPstyler, section 3.3; ZeCon, Yang et al. 2023, uses the same views).
+(CLIPstyler, Kwon & Ye 2022; the released ZeCon code looks in the same way).
 
 A view is a rule that says where each of its pixels comes from. Each transform below moves points, from the view back
 towards the picture, so a chain of transforms is a chain of moved points, and the picture is read only once, at the end:

@@ -63,5 +63,5 @@ class Guidance:
         if self.strength is None:
             return grad
         rms = grad.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-        # ddim_step adds sqrt(1-a) * grad to eps: with that factor taken out, strength is the RMS of the shift.
+        # ddim_step adds sqrt(1-a) * grad to eps: without that factor, strength is the RMS of the shift.
         return grad * (self.strength / (1 - schedule.alphas_cumprod[i]).sqrt()) / rms

@@ -91,7 +91,10 @@ def fetch(file: WeightFile) -> Path:
             ):
                 while chunk := answer.read(CHUNK):
                     out.write(chunk)
+                    left -= len(chunk)
                     progress.update()
+        if left > 0:  # the connection closed early: urllib does not say so
+            raise ConnectionError(f"the connection ended {left} bytes early")
     except urllib.error.HTTPError as error:
         if error.code != 416:  # 416: nothing is left to send; the hash decides
             raise ConnectionError(

@@ -45,7 +45,7 @@ def clip_direction(
 ) -> Tensor:
     """1 - cos(image - source_image, text - source_text): 0 where picture and text changed alike, 2 where oppositely.
 
-    All are embeddings (..., D); returns (...). From StyleGAN-NADA (Gal et al. 2022, eq. 2), which scales the
+    All are embeddings (..., D); returns (...). From StyleGAN-NADA (Gal et al. 2022), whose code scales the
     embeddings to unit length before subtracting: normalize=True. The released ZeCon code does not. Where the picture
     has not changed there is no direction: the loss is 1 and its gradient 0.
     """

@@ -23,7 +23,7 @@ class Encoder(Protocol):
 
 
 def patch_nce(query: Tensor, key: Tensor, tau: float = 0.07) -> Tensor:
-    """The mean cross-entropy of finding each row of query among all rows of key (CUT, Park et al. 2020, eq. 3).
+    """The mean cross-entropy of finding each row of query among all rows of key (CUT, Park et al. 2020).
 
     query, key: features (P, D) of P places; returns a scalar. Leading batch dimensions are averaged over; each image is
     compared with itself alone. tau: the temperature; smaller looks harder at the most similar places.

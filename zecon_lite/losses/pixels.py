@@ -23,7 +23,7 @@ def out_of_range(state: State) -> Tensor:
 def total_variation(state: State) -> Tensor:
     """Mean squared step between neighbouring pixels of the view, across and down, summed over the batch.
 
-    The squared form (Mahendran & Vedaldi 2015, eq. 2 with beta = 2): smooth everywhere, so its gradient is a blur.
+    The squared form (Mahendran & Vedaldi 2015, with beta = 2): smooth everywhere, so its gradient is a blur.
     """
     across, down = state.view.diff(dim=3), state.view.diff(dim=2)
     return (across.square().mean((1, 2, 3)) + down.square().mean((1, 2, 3))).sum()

@@ -47,7 +47,6 @@ class Run:
     seed: int
     shards: Shards
     device: torch.device
-    ema_decay: float = 0.999
     seen: int = 0
     seconds: float = 0.0
     log: list[tuple[int, float]] = field(default_factory=list)
@@ -96,7 +95,7 @@ class Run:
                 nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
                 self.optimizer.step()
                 self.seen += self.batch
-                self._average(k)
+                self._average()
                 recent.append(loss.item())
                 if (k + 1) % 100 == 0 or k + 1 == steps:
                     self.seconds = time.monotonic() - start
@@ -111,8 +110,10 @@ class Run:
                     self.save()
                 progress.update()
 
-    def _average(self, step: int) -> None:
-        decay = min(self.ema_decay, (step + 1) / (step + 10)) if self.seen < 20 * self.batch else self.ema_decay
+    def _average(self) -> None:
+        """Follow the weights with a window of a twentieth of the run, and closely at its start."""
+        step, window = self.seen / self.batch, max(20.0, 0.05 * self.samples / self.batch)
+        decay = min(1 - 1 / window, step / (step + 10))
         with torch.no_grad():
             for k, v in self.network.state_dict().items():
                 if v.is_floating_point():
@@ -243,7 +244,7 @@ def train_unet(args: argparse.Namespace, device: torch.device) -> None:
         score(),
         "v_mse",
         higher=False,
-        objective="v-prediction, cosine schedule, T = 1000, uniform timesteps, EMA 0.999",
+        objective="v-prediction, cosine schedule, T = 1000, uniform timesteps, averaged weights",
     )
 
 

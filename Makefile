@@ -1,0 +1,47 @@
+# The verbs of the project. A fresh machine needs Python 3.10 or later and make; the rest is set up on first use.
+PYTHON  ?= python3
+VENV    ?= .venv
+PROFILE ?= tiny
+
+BIN   := $(VENV)/bin/
+READY := $(VENV)/.ready
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600 --nbval-kernel-startup-timeout 120
+# CI installs the exact versions of constraints.txt, which were recorded with Python 3.11.
+PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) and print("-c constraints.txt")'))
+
+.PHONY: help book test lab lint bench outputs clean
+.NOTPARALLEL:
+
+help:       ## this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*##/  make \1 \t/' | expand -t 18
+
+book: $(READY)       ## run the notebooks and render the book into build/_build/html
+	$(BIN)python book/scripts/build.py $(PROFILE)
+
+test: $(READY) lint book       ## lint, build the book, then every test, the notebooks among them
+	$(BIN)python tests/browser.py --install
+	$(BIN)python -m pytest tests notebooks $(NBVAL)
+
+lab: $(READY)       ## open JupyterLab on the notebooks
+	$(BIN)jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+
+lint: $(READY)       ## check the code's style
+	$(BIN)ruff check .
+
+bench: $(READY)       ## time a guided step against a naive version of the same mathematics
+	$(BIN)python tests/bench.py
+
+outputs: $(READY)       ## run the notebooks and store the outputs that the tests compare
+	$(BIN)python book/scripts/store_outputs.py
+
+clean:       ## remove everything built; the environment in .venv stays
+	rm -rf build dist .pytest_cache .ruff_cache
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("zecon_lite needs Python 3.10 or later and found " \
+		+ sys.version.split()[0] + "; name a newer one: make book PYTHON=python3.12")'
+	@test -x $(BIN)python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "Python cannot make an environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV); the first time this takes some minutes, PyTorch is large."
+	$(BIN)python -m pip install --disable-pip-version-check -e ".[book,test]" $(PINS)
+	@touch $@

@@ -1,0 +1,82 @@
+"""What the book needs beyond its settings: clean script tags, anywidget's script, docstrings as they are written."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+
+def setup(app):
+    app.connect("html-page-context", drop_repeated_scripts, priority=900)
+    app.connect("build-finished", copy_anywidget)
+    app.connect("autodoc-process-signature", readable_signature)
+    app.connect("autodoc-process-docstring", plain_text_to_rst)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def drop_repeated_scripts(app, pagename, templatename, context, doctree):
+    """Two of the theme's extensions add the same inline script twice, and a `const` declared twice is an error."""
+    seen, kept = set(), []
+    for script in context.get("script_files", []):
+        body = getattr(script, "attributes", {}).get("body")
+        if body is None or body not in seen:
+            kept.append(script)
+        seen.add(body)
+    context["script_files"] = kept
+
+
+def copy_anywidget(app, exception):
+    """Our widgets are drawn by the script of the installed anywidget, so that page and package are of one version."""
+    if exception is not None or app.builder.format != "html":
+        return
+    wanted = "nbextensions/anywidget/index.js"
+    found = [f.locate() for f in metadata.files("anywidget") or [] if f.as_posix().endswith(wanted)]
+    if not found:
+        raise RuntimeError(f"anywidget is installed without {wanted}: `pip install --force-reinstall anywidget`")
+    target = Path(app.outdir) / "_static/vendor/widgets/anywidget.js"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found[0], target)
+
+
+def readable_signature(app, what, name, obj, options, signature, return_annotation):
+    """A default that a function makes is shown as `...`; as Python prints it, Sphinx could not read the signature."""
+    return signature and signature.replace("<factory>", "..."), return_annotation
+
+
+def plain_text_to_rst(app, what, name, obj, options, lines):
+    """Our docstrings are plain sentences; this keeps paragraphs, bullets and examples, and nothing is markup.
+
+    A sentence that explains a parameter ("seed: ...") or says what is raised begins a new line.
+    """
+    names = "|".join(map(re.escape, parameters(obj)))
+    new_line = re.compile(rf"(?:(?<=^)|(?<=[.;)] ))(?=(?:(?:{names})(?:, (?:{names}))*: |Raises ))") if names else None
+    out = []
+    for paragraph in re.split(r"\n\s*\n", "\n".join(lines).rstrip()):
+        rows = paragraph.splitlines()
+        if rows and all(row.startswith("    ") for row in rows):            # an example
+            out += ["::", "", *rows, ""]
+        elif rows and rows[0].startswith(("* ", "- ")):
+            out += [("  " if row.startswith(" ") else "* ") + escape(row.lstrip("*- ")) for row in rows] + [""]
+        else:
+            text = " ".join(row.strip() for row in rows)
+            parts = [part for part in (new_line.split(text) if new_line else [text]) if part.strip()]
+            out += [f"| {escape(part.strip())}" if len(parts) > 1 else escape(part.strip()) for part in parts] + [""]
+    lines[:] = out
+
+
+def parameters(obj):
+    """The names that a docstring may explain: parameters of a function, or of making an object of a class."""
+    try:
+        return [name for name in inspect.signature(obj).parameters if name != "self"]
+    except (TypeError, ValueError):
+        return []
+
+
+def escape(text):
+    """Code between single backticks stays code; the rest is read letter by letter, without markup."""
+    parts = re.split(r"`+([^`]+)`+", text)                      # every second part is code
+    parts = [f"\\ ``{part}``\\ " if k % 2 else re.sub(r"([\\*_|`<>])", r"\\\1", part) for k, part in enumerate(parts)]
+    return "".join(parts)

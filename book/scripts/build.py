@@ -1,0 +1,47 @@
+"""Builds the book: python book/scripts/build.py [profile]
+
+Executes each notebook once (papermill), stages pages and executed notebooks in build/src, and renders them with
+Jupyter Book into build/_build/html. Any warning is an error.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from execute import EXECUTED, ROOT, execute_all
+
+STAGE, OUT = ROOT / "build/src", ROOT / "build"
+
+
+def stage() -> None:
+    """A copy of everything the renderer reads, with the executed notebooks in place of the sources."""
+    shutil.rmtree(STAGE, ignore_errors=True)
+    shutil.copytree(ROOT / "book", STAGE / "book", ignore=shutil.ignore_patterns("scripts", "__pycache__"))
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config["execute"]["execute_notebooks"] = "off"                # they have been run
+    (STAGE / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    shutil.copy2(ROOT / "_toc.yml", STAGE)
+    (STAGE / "notebooks").mkdir()
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        shutil.copy2(EXECUTED / notebook.name, STAGE / "notebooks")
+
+
+def render() -> None:
+    """Jupyter Book, from an empty folder: an incremental build would keep assets that have changed."""
+    shutil.rmtree(OUT / "_build", ignore_errors=True)
+    program = str(Path(sys.executable).with_name("jupyter-book"))
+    strict = ["-W", "-n", "--keep-going", "-q"]
+    done = subprocess.run([program, "build", str(STAGE), "--path-output", str(OUT), *strict], stdin=subprocess.DEVNULL)
+    if done.returncode:
+        sys.exit("The book was not built: each WARNING above is one thing to put right.")
+
+
+if __name__ == "__main__":
+    execute_all(sorted((ROOT / "notebooks").glob("*.ipynb")), *sys.argv[1:2])
+    stage()
+    render()
+    print(f"\nThe book is ready. Open {(OUT / '_build/html/index.html').as_uri()}")

@@ -1,0 +1,133 @@
+"""The adapters over open_clip and torchvision, and the bundled networks behind them."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from zecon_lite import load_models
+from zecon_lite.models.clip import Clip
+from zecon_lite.models.vgg import VGG
+from zecon_lite.tiny import world
+from zecon_lite.tiny.networks import VGG_LAYERS, WordTokenizer, build_vgg
+
+
+@pytest.fixture(scope="module")
+def models():
+    return load_models("tiny", device="cpu")
+
+
+class Pixels(nn.Module):
+    """Stands in for CLIP: the embedding is the picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def encode_image(self, images):
+        return (self.scale * images).flatten(1)
+
+    def encode_text(self, tokens):
+        return tokens.float()
+
+
+def test_clip_normalises_with_its_own_statistics():
+    clip = Clip(Pixels(), None, size=2, mean=(0.5, 0.25, 0.0), std=(0.5, 0.5, 2.0))
+    out = clip.image(torch.ones(1, 3, 2, 2)).view(3, 4)
+    torch.testing.assert_close(out, torch.tensor([[1.0], [1.5], [0.5]]).expand(3, 4))
+
+
+@pytest.mark.parametrize("side", [4, 2, 1])
+def test_clip_resizes_what_it_is_shown(side):
+    clip = Clip(Pixels(), None, size=2, mean=(0, 0, 0), std=(1, 1, 1))
+    assert clip.image(torch.full((1, 3, side, side), 0.4)).shape == (1, 12)
+    torch.testing.assert_close(clip.image(torch.full((1, 3, side, side), 0.4)), torch.full((1, 12), 0.7))
+
+
+def test_clip_passes_gradients_beyond_the_range_and_never_asks_for_its_own():
+    clip = Clip(Pixels(), None, size=2)
+    x = torch.full((1, 3, 2, 2), 1.5, requires_grad=True)
+    clip.image(x).sum().backward()
+    assert (x.grad > 0).all() and clip.model.scale.grad is None
+
+
+def test_the_tokenizer_reads_words_whatever_their_case_and_punctuation():
+    tokenizer = WordTokenizer(["a", "pencil", "sketch"], context_length=6)
+    one, two = tokenizer(["A pencil-sketch!", "a pencil sketch"])
+    assert torch.equal(one, two)
+    assert one.tolist() == [tokenizer.start, 1, 2, 3, tokenizer.end, 0]
+
+
+def test_the_end_token_is_the_highest_and_survives_cutting():
+    tokenizer = WordTokenizer(["a"], context_length=4)
+    (tokens,) = tokenizer(["a a a a a a"])
+    assert tokens.argmax() == 3 and tokens[3] == tokenizer.end == len(tokenizer) - 1
+
+
+def test_an_empty_prompt_is_refused_with_an_example(models):
+    with pytest.raises(ValueError, match="the prompt is empty: .* a pencil sketch"):
+        models.clip.text(["  "])
+
+
+def test_an_unknown_word_is_named_with_the_nearest_known(models):
+    with pytest.warns(UserWarning, match=r"does not know the word 'pencl' \(the nearest it knows: pencil"):
+        models.clip.text(["a pencl sketch"])
+
+
+def test_known_prompts_pass_in_silence(models):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        models.clip.text([words[0] for words in world.STYLE_WORDS.values()])
+
+
+def test_the_bundled_clip_names_most_styles_of_held_out_scenes(models):
+    scenes = world.render(world.held_out_seeds(36, start=5000), size=models.size)
+    styles = list(world.STYLES)
+    pictures = torch.cat([world.apply_style(s, scenes.image[k::12], scenes.seeds[k::12]) for k, s in enumerate(styles)])
+    with torch.no_grad():
+        image = nn.functional.normalize(models.clip.image(pictures), dim=1)
+        text = nn.functional.normalize(models.clip.text([world.STYLE_WORDS[s][0] for s in styles]), dim=1)
+    right = (image @ text.T).argmax(1) == torch.arange(12).repeat_interleave(3)
+    assert right.float().mean() > 0.8
+
+
+def test_the_bundled_denoiser_inverts_a_photograph_and_leads_home(models):
+    from zecon_lite import images
+    from zecon_lite.samplers import ddim_step, invert, sample
+
+    photo = images.fit(images.photograph("coffee"), models.size, mode="crop", multiple=models.multiple)
+    denoiser = models.denoiser.respace(50)
+    *_, last = sample(denoiser, invert(denoiser, photo, 25), range(25, -1, -1), step=ddim_step)
+    assert (last.x - photo).square().mean() < 0.01
+
+
+def test_no_network_of_the_profile_requires_grad(models):
+    networks = (models.denoiser.unet, models.clip.model, models.vgg.features)
+    assert not any(p.requires_grad for network in networks for p in network.parameters())
+    assert not any(network.training for network in networks)
+
+
+def test_networks_are_loaded_once_and_when_first_used():
+    fresh = load_models("tiny", device="cpu")
+    assert "clip" not in vars(fresh)
+    assert fresh.clip is fresh.clip and "denoiser" not in vars(fresh)
+
+
+def test_vgg_reads_after_the_relu_and_no_deeper():
+    features = build_vgg()
+    with torch.no_grad():
+        for p in features[7:].parameters():
+            p.fill_(float("nan"))  # would show if anything deeper ran
+    first, second = VGG(features)(torch.randn(2, 3, 16, 16))
+    assert first.shape == (2, VGG_LAYERS[0], 16, 16) and second.shape == (2, VGG_LAYERS[3], 8, 8)
+    assert first.min() == 0 and second.min() == 0 and torch.isfinite(second).all()
+
+
+def test_vgg_layers_are_numbered_as_in_torchvisions_vgg19():
+    from torchvision.models import vgg19
+
+    with torch.device("meta"):
+        full = vgg19(weights=None).features
+    for k in range(7):
+        assert type(full[k]) is type(build_vgg()[k])
