@@ -17,22 +17,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
 def find_browser() -> str | None:
     """The path of a browser for Playwright: $BROWSER_PATH, one of the system's, or Playwright's own; else None."""
-    for candidate in (os.environ.get("BROWSER_PATH"), *map(shutil.which, NAMES), MAC, _playwrights_own()):
-        if candidate and Path(candidate).is_file():
-            return candidate
-    return None
+    return next((path for path in _candidates() if path and Path(path).is_file()), None)
 
 
-def _playwrights_own() -> str | None:
+def _candidates() -> Iterator[str | None]:
+    yield os.environ.get("BROWSER_PATH")
+    yield from map(shutil.which, NAMES)
+    yield "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        return playwright.chromium.executable_path
+        own = playwright.chromium.executable_path
+    yield own
 
 
 def install_browser() -> None:

@@ -1,10 +1,8 @@
 """Views: geometry, what was recorded from the released pipeline, and the distributions of its random numbers."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from golden import draw, load
 from torch.testing import assert_close
 
 from zecon_lite.augment import (
@@ -20,10 +18,7 @@ from zecon_lite.augment import (
     read,
 )
 
-RECORDED = {
-    name: torch.from_numpy(array)
-    for name, array in np.load(Path(__file__).parent / "golden" / "zecon" / "augment.npz").items()
-}
+RECORDED = {name: torch.from_numpy(array) for name, array in load("zecon/augment.npz").items()}
 
 
 def seeded(seed=0):
@@ -110,7 +105,7 @@ def test_a_crop_agrees_with_the_released_one():
 
 
 def test_a_whole_picture_is_shrunk_by_averaging_as_in_the_released_code():
-    noise = torch.from_numpy(np.random.RandomState(132).standard_normal((1, 1, 256, 256)).astype(np.float32)).double()
+    noise = torch.from_numpy(draw(132, 1, 1, 256, 256)).double()
     view = Views(1, area=None, jitter=0)(noise, 224)
     distance = (view[0, 0].float() - RECORDED["pool256_to_224_row"]).abs().amax(dim=1)    # one row was recorded
     assert distance.min() < 2e-6

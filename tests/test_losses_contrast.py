@@ -1,26 +1,19 @@
 """The contrastive loss: algebra, recorded results of the released code, and ZeCon on a small encoder."""
 
-from math import log
-from pathlib import Path
+from math import exp, log
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from golden import draw, load
 from torch.testing import assert_close
 
 from zecon_lite.losses import ZeCon, patch_nce
 from zecon_lite.state import State
 
-RECORDED = {
-    name: torch.from_numpy(array)
-    for name, array in np.load(Path(__file__).parent / "golden" / "zecon" / "losses.npz").items()
-    if name.startswith("nce")
-}
+RECORDED = {name: torch.from_numpy(array) for name, array in load("zecon/losses.npz").items()}
 # Stored for 64 places only; k_pos = q + R / 2 (see the README beside the file).
-RECORDED["nce256_k_pos"] = RECORDED["nce256_q"] + 0.5 * torch.from_numpy(
-    np.random.RandomState(52).standard_normal((256, 32)).astype(np.float32)
-)
+RECORDED["nce256_k_pos"] = RECORDED["nce256_q"] + 0.5 * torch.from_numpy(draw(52, 256, 32))
 
 
 def seeded(seed=0):
@@ -70,7 +63,7 @@ def test_patch_nce_is_the_cross_entropy_of_finding_the_same_row():
 def test_patch_nce_is_smallest_where_orthogonal_rows_meet_themselves():
     key = torch.eye(5, dtype=torch.float64)
     at_home = patch_nce(key, key, tau=0.5)
-    assert_close(at_home.item(), log(1 + 4 * np.exp(-2)), atol=1e-5, rtol=0)
+    assert_close(at_home.item(), log(1 + 4 * exp(-2)), atol=1e-5, rtol=0)
     for seed in range(20):
         assert patch_nce(key + 0.3 * rows(seed, 5, 5), key, tau=0.5) > at_home
 

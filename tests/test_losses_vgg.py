@@ -1,9 +1,7 @@
 """The VGG term against recorded results of the released code, with seeded weights in place of trained ones."""
 
-from pathlib import Path
-
-import numpy as np
 import torch
+from golden import draw, load
 from torch import nn
 from torch.testing import assert_close
 
@@ -11,22 +9,16 @@ from zecon_lite.losses import VGGContent
 from zecon_lite.models.vgg import VGG
 from zecon_lite.state import State
 
-RECORDED = {
-    name: torch.from_numpy(array)
-    for name, array in np.load(Path(__file__).parent / "golden" / "zecon" / "vgg.npz").items()
-}
+RECORDED = {name: torch.from_numpy(array) for name, array in load("zecon/vgg.npz").items()}
 
 
 def recorded_vgg():
     """The first four convolutions of a VGG-19 with the weights that the recording used."""
     convolutions = [nn.Conv2d(*c, 3, padding=1) for c in ((3, 64), (64, 64), (64, 128), (128, 128))]
     for k, conv in enumerate(convolutions):
-        weight, bias = (
-            np.random.RandomState(seed + k).standard_normal(tuple(p.shape)).astype(np.float32)
-            for seed, p in ((71, conv.weight), (81, conv.bias))
-        )
-        conv.weight.data = torch.from_numpy(weight * np.float32(np.sqrt(2 / (9 * conv.in_channels))))
-        conv.bias.data = torch.from_numpy(bias * np.float32(0.1))
+        scale = (2 / (9 * conv.in_channels)) ** 0.5
+        conv.weight.data = torch.from_numpy(draw(71 + k, *conv.weight.shape, scale=scale))
+        conv.bias.data = torch.from_numpy(draw(81 + k, *conv.bias.shape, scale=0.1))
     a, b, c, d = convolutions
     relu = lambda: nn.ReLU(inplace=True)  # noqa: E731
     return VGG(nn.Sequential(a, relu(), b, relu(), nn.MaxPool2d(2), c, relu(), d, relu()))

@@ -66,7 +66,7 @@ def test_the_end_token_is_the_highest_and_survives_cutting():
 
 
 def test_an_empty_prompt_is_refused_with_an_example(models):
-    with pytest.raises(ValueError, match="the prompt is empty: .* a pencil sketch"):
+    with pytest.raises(ValueError, match=r"the prompt is empty: .*a pencil sketch"):
         models.clip.text(["  "])
 
 

@@ -57,11 +57,11 @@ class Guidance:
         (grad,) = torch.autograd.grad(total, x)
         if not torch.isfinite(grad).all():
             raise FloatingPointError(
-                f"the gradient of {' + '.join(terms)} is not finite at position {i}: leave terms out one by one to find "
-                "which, then lower its weight, or run in float32"
+                f"the gradient of {' + '.join(terms)} is not finite at position {i}: leave terms out one by one to "
+                "find which, then lower its weight, or run in float32"
             )
         if self.strength is None:
             return grad
         rms = grad.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-        # ddim_step adds sqrt(1-a) * grad to eps: without that factor, strength is the RMS of the shift.
+        # ddim_step adds sqrt(1-a) * grad to eps; divided by that factor, strength is the shift's RMS.
         return grad * (self.strength / (1 - schedule.alphas_cumprod[i]).sqrt()) / rms

@@ -87,7 +87,7 @@ class ClipDirection:
     The source is shown as in the released code: whole and once where the views are patches, through views of its own
     where they show the whole picture (`views.area` None).
     same_views: True shows the source through the very views of the picture instead, so that only what was painted
-    differs between the two, and not where one looked: steadier for few views and small models.
+    differs between the two, and not where one looked; meant for few views and small models.
     normalize: see `clip_direction`.
     """
 
@@ -100,8 +100,13 @@ class ClipDirection:
     generator: torch.Generator | None = None
 
     def __call__(self, state: State) -> Tensor:
-        """A scalar. Raises ValueError when there are neither one nor B prompts."""
+        """A scalar. Raises ValueError when there are neither one nor B prompts, or two that mean the same to CLIP."""
         text, source_text = (_one_each(t, state.view) for t in (self._text, self._source_text))
+        if (text == source_text).all(-1).any():
+            raise ValueError(
+                "prompt and source_prompt are the same to CLIP, so there is no direction from one to the other: say "
+                'what the source is, such as "photo", and what it should become'
+            )
         looks, source_looks = self._looks(state.view, state.source_view)
         image = _embed(self.clip, looks, state.view)
         with torch.no_grad():                                              # the source is not what is being changed

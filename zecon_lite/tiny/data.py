@@ -19,7 +19,7 @@ from ..progress import bar
 from . import world
 from .networks import SIZE
 
-FOLDER = Path("build/style_world")
+FOLDER = Path("training/style_world")
 SCENES_PER_SHARD = 400
 STYLED_PER_SCENE = 2  # each scene once as a photo and in this many styles
 PHOTO_CROPS_PER_SHARD = 16  # so that real photographs are not wholly foreign; labels: style only

@@ -1,8 +1,8 @@
 """Train the bundled networks: `python -m zecon_lite.tiny.train unet|clip|vgg`.
 
 Each run renders nothing itself: it reads the shards that `python -m zecon_lite.tiny.data` writes, and picks up those
-that appear while it trains. It resumes from `build/train/NAME.pt` when there is one, else from the committed weights;
-writes weights and a model card beside each other; and keeps new weights only when their held-out score beats the old.
+that appear while it trains. It resumes from `training/checkpoints/NAME.pt` when there is one, else from the committed
+weights; writes weights and a model card side by side; and keeps new weights only when they beat the old held-out score.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .data import FOLDER, UNNAMED, Shards
 from .networks import SIZE, VGGClassifier, WordTokenizer, build_clip, build_unet
 
 WEIGHTS = Path(__file__).parent / "weights"
-CHECKPOINTS = Path("build/train")
+CHECKPOINTS = Path("training/checkpoints")
 LICENCE = "MIT; trained on the project's own procedural pictures and crops of scikit-image's sample photographs"
 
 
@@ -150,9 +150,7 @@ class Run:
         card_path = path.with_suffix(".json")
         old = json.loads(card_path.read_text())["scores"].get(decides) if card_path.exists() else None
         if old is not None and (old > scores[decides]) == higher and old != scores[decides]:
-            print(
-                f"{self.name}: {decides} {scores[decides]:.4f} does not beat {old:.4f}; the old weights stay"
-            )
+            print(f"{self.name}: {decides} {scores[decides]:.4f} does not beat {old:.4f}; the old weights stay")
             return
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in self.averaged().state_dict().items()}
         tensors = {k: v.contiguous().cpu() for k, v in tensors.items()}

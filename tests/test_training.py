@@ -1,0 +1,112 @@
+"""The training scripts: a few seconds of each, interrupted and resumed."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zecon_lite.tiny import data, train, world
+from zecon_lite.tiny.networks import VGGClassifier, build_clip, build_unet
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    data.main(["--shards", "1", "--folder", str(folder)])
+    return folder
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(train, "CHECKPOINTS", tmp_path / "checkpoints")
+    return tmp_path
+
+
+def test_shards_hold_training_scenes_only_and_no_held_out_pair(shards):
+    found = data.Shards(shards)
+    style, objects, backgrounds = found.labels
+    names = list(world.STYLES)
+    pairs = {
+        (names[s - 1], world.OBJECTS[o]) for s, o in zip(style.tolist(), objects.tolist(), strict=True) if s and o >= 0
+    }
+    assert pairs and not pairs & world.HELD_OUT_PAIRS
+    assert set(style.tolist()) == set(range(len(names) + 1)) and backgrounds.max() < len(world.BACKGROUNDS)
+    assert (objects == data.UNNAMED).sum() == data.PHOTO_CROPS_PER_SHARD * (1 + data.STYLED_PER_SCENE)
+
+
+def test_no_chapters_photograph_is_trained_on():
+    from zecon_lite import images
+
+    assert not {file for file, _ in images._SHIPPED.values()} & set(data.TRAINING_PHOTOGRAPHS)
+
+
+def test_a_shard_is_rendered_once_and_is_the_same_again(shards):
+    before = (shards / "shard_0000.npz").stat().st_mtime_ns
+    data.main(["--shards", "1", "--folder", str(shards)])
+    assert (shards / "shard_0000.npz").stat().st_mtime_ns == before
+    assert (data.shard(0)["images"] == data.Shards(shards).images.numpy()).all()
+
+
+def test_a_batch_is_drawn_from_its_generator_alone(shards):
+    found = data.Shards(shards)
+    first, second = (found.batch(8, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    assert first[0].shape == (8, 3, 64, 64) and first[0].abs().max() <= 1
+    assert (found.batch(64, torch.Generator(), photos=1.0)[1][0] == 0).all()
+
+
+def test_no_shards_says_how_to_make_some(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"python -m zecon_lite\.tiny\.data"):
+        data.Shards(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["unet", "clip", "vgg"])
+def test_every_network_trains_publishes_and_resumes(shards, places, name):
+    arguments = [name, "--data", str(shards), "--batch", "16", "--device", "cpu", "--samples"]
+    train.main([*arguments, "64"])
+    card = json.loads((places / "weights" / f"{name}.json").read_text())
+    assert card["samples_seen"] == 64 and card["seed"] == 0 and card["scores"] and card["licence"]
+    checkpoint = torch.load(places / "checkpoints" / f"{name}.pt", weights_only=True)
+    train.main([*arguments, "96"])
+    resumed = torch.load(places / "checkpoints" / f"{name}.pt", weights_only=True)
+    assert resumed["seen"] == 96 and resumed["log"][: len(checkpoint["log"])] == checkpoint["log"]
+    weights = load_file(places / "weights" / f"{name}.safetensors")
+    network = {"unet": build_unet, "clip": lambda: build_clip(len(card["vocabulary"]) + 4), "vgg": VGGClassifier}[
+        name
+    ]()
+    network.load_state_dict(weights)
+    assert all(v.dtype == torch.float16 for v in weights.values() if v.is_floating_point())
+
+
+def test_training_goes_on_from_committed_weights_when_no_checkpoint_is_left(shards, places):
+    arguments = ["vgg", "--data", str(shards), "--batch", "16", "--device", "cpu", "--samples"]
+    train.main([*arguments, "64"])
+    before = load_file(places / "weights" / "vgg.safetensors")
+    (places / "checkpoints" / "vgg.pt").unlink()
+    train.main([*arguments, "65", "--rate", "0"])  # one step at rate 0: the weights must come back
+    after = torch.load(places / "checkpoints" / "vgg.pt", weights_only=True)
+    assert after["seen"] == 80
+    torch.testing.assert_close(after["network"]["head.weight"].half(), before["head.weight"], rtol=2e-3, atol=1e-4)
+
+
+def test_weights_that_score_worse_are_not_kept(shards, places, capsys):
+    arguments = ["vgg", "--data", str(shards), "--batch", "16", "--device", "cpu", "--samples"]
+    train.main([*arguments, "64"])
+    card = places / "weights" / "vgg.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "scores": {"mean": 2.0}}))
+    before = (places / "weights" / "vgg.safetensors").read_bytes()
+    train.main([*arguments, "80"])
+    assert "does not beat" in capsys.readouterr().out
+    assert (places / "weights" / "vgg.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["unet", "clip", "vgg"])
+def test_the_bundled_weights_have_a_card_and_are_small(name):
+    path = train.WEIGHTS / f"{name}.safetensors"
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert {"data", "samples_seen", "seconds", "seed", "scores", "licence", "objective", "parameters"} <= set(card)
+    assert card["scores"] and card["samples_seen"] > 100_000
+    assert path.stat().st_size < 16 * 2**20
+    assert sum(v.numel() for v in load_file(path).values()) >= card["parameters"]
