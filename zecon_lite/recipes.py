@@ -165,15 +165,19 @@ LOSSES: dict[str, Builder] = {
 _PATCHES = Views(count=32, area=(0.01, 0.3))
 # Five views, laid on quadrants and the whole, cover a small picture evenly; a smaller part of 64 px shows no style.
 _FEW = Views(count=5, area=(0.09, 0.3), stratified=True, jitter=0.3)
+# The bundled UNet knows no more than its little world: deterministic steps from an inverted picture keep to what is
+# there, and a push of fixed strength spares tuning. Few steps, from almost pure noise: palettes must be able to change.
 _SMALL = {
     "forward": inverted,
     "step": ddim_step,
-    "skip": 22,
+    "steps": 25,
+    "skip": 3,
     "views": _FEW,
     "same_views": True,
     "strength": 1.0,
     "patches": 128,
 }
+_CLIP_SMALL = {"clip_global_patch": 1.0, "clip_direction_patch": 1.0, "range": 5.0}
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -192,22 +196,22 @@ RECIPES: dict[str, Recipe] = {
             views=_PATCHES,
             small={
                 **_SMALL,
-                "weights": {"clip_direction_patch": 1, "zecon": 0.05, "mse": 0.1, "vgg": 0.01, "range": 1},
+                "weights": {**_CLIP_SMALL, "zecon": 0.02, "mse": 0.1, "vgg": 0.01},
             },
         ),
         Recipe(
             "clip_guided",
-            "directional patch CLIP alone: StyleGAN-NADA's loss (arXiv 2108.00946) in guided diffusion",
-            {"clip_direction_patch": 20000, "range": 50},
+            "ZeCon's CLIP terms alone; the directional one is StyleGAN-NADA's, arXiv 2108.00946",
+            {"clip_global_patch": 10000, "clip_direction_patch": 20000, "range": 50},
             views=_PATCHES,
-            small={**_SMALL, "weights": {"clip_direction_patch": 1, "range": 1}},
+            small={**_SMALL, "weights": _CLIP_SMALL},
         ),
         Recipe(
             "sdedit",
             "Meng et al., ICLR 2022, arXiv 2108.01073",
             {},
             forward=noised,
-            small={"skip": 20},
+            small={"steps": 25, "skip": 12},
         ),
     )
 }
