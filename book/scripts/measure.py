@@ -1,4 +1,5 @@
-"""Measures the recipes on held-out scenes: python book/scripts/measure.py writes book/assets/measured.json.
+"""Measures the recipes on held-out scenes: python book/scripts/measure.py writes book/assets/measured.json, and from it
+the table measured.md beside it, which the page on limitations shows.
 
 Every style of the style world on scenes that training never saw, bundled networks, seed 0. Style is the probability
 that the bundled judge gives to the wanted style, and the share of pictures where that style comes first; content is
@@ -45,6 +46,30 @@ def scores(result: Tensor, source: Tensor, truth: Tensor, styles: list[str]) -> 
     }  # fmt: skip
 
 
+def table(measured: dict) -> str:
+    """The measurements as a Markdown table, one row each, means with their intervals."""
+    lines = [
+        "| | style accuracy | SSIM to the source | colour distance to the truth | CPU seconds a picture |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in measured["rows"].items():
+        cells = [row[k] for k in ("style_accuracy", "ssim_to_source", "colour_distance_to_truth")]
+        seconds = row.get("cpu_seconds_per_picture")
+        lines.append(
+            f"| {name} | "
+            + " | ".join(f"{mean:.2f} ({low:.2f} to {high:.2f})" for mean, low, high in cells)
+            + f" | {'' if seconds is None else format(seconds, '.1f')} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """The file appears whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=8)
@@ -69,10 +94,9 @@ def main() -> None:
             seconds = (time.process_time() - start) / len(source)
             rows[name] = scores(torch.cat(done), source, truth, names) | {"cpu_seconds_per_picture": round(seconds, 2)}
             print(name, {k: v for k, v in rows[name].items() if k != "style_accuracy_by_style"}, flush=True)
-    partial = TARGET.with_suffix(".partial")
-    text = {"pictures": len(source), "scenes": args.scenes, "seed": 0, "size": models.size, "rows": rows}
-    partial.write_text(json.dumps(text, indent=1) + "\n")
-    os.replace(partial, TARGET)
+    measured = {"pictures": len(source), "scenes": args.scenes, "seed": 0, "size": models.size, "rows": rows}
+    write(TARGET, json.dumps(measured, indent=1) + "\n")
+    write(TARGET.with_suffix(".md"), table(measured))
 
 
 if __name__ == "__main__":
