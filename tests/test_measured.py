@@ -40,3 +40,13 @@ def test_the_truth_bounds_what_can_be_had():
     rows = MEASURED["rows"]
     assert rows["truth"]["style_accuracy"][0] > 0.95 and rows["source"]["style_accuracy"][0] < 0.05
     assert all(row["style_accuracy"][0] <= rows["truth"]["style_accuracy"][0] for row in rows.values())
+
+
+def test_the_styles_named_as_failing_are_those_that_fail():
+    by_style = MEASURED["rows"]["zecon"]["style_accuracy_by_style"]
+    assert {style for style, accuracy in by_style.items() if accuracy == 0} == {
+        "watercolor",
+        "glass",
+        "pointillism",
+        "neon",
+    }
