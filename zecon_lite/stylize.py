@@ -104,7 +104,7 @@ def stylize(
     done, plan = [], recipe.positions
     with torch.no_grad():
         x = recipe.forward(denoiser, task.source, plan[0], generator)
-    with bar(len(plan), f"{recipe.name}: {prompt}") as progress:
+    with bar(len(plan), recipe.name if prompt is None else f"{recipe.name}: {prompt}") as progress:
         for step in sample(
             denoiser, x, plan, guidance=guidance, source=task.source, step=recipe.step, generator=generator
         ):

@@ -56,7 +56,7 @@ def execute(notebook: Path, profile: str, threads: int) -> str | None:
     command = [sys.executable, "-m", "papermill", str(notebook), str(raw), "--cwd", str(notebook.parent)]
     command += ["-k", "python3", "-p", "profile", profile, "--execution-timeout", str(CELL_TIMEOUT)]
     command += ["--no-progress-bar", "--log-level", "WARNING"]
-    env = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    env = {**os.environ, "CI": "1", "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         return f"{notebook.name} failed:\n{(done.stdout + done.stderr)[-4000:]}"
