@@ -1,38 +1,21 @@
-"""The command line: `zecon-lite stylize PHOTO "PROMPT"`, `zecon-lite recipes`, `zecon-lite info FILE`.
-
-Everything heavy is imported inside the commands, so that `--help` answers at once. What a user can get wrong ends with
-a sentence on stderr and exit code 2; an interruption ends with 130.
-"""
+"""`zecon-lite stylize`: photographs in, restyled photographs out."""
 
 from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import Enum
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+from .common import METHOD, MODELS, RESULT, plain_messages, say
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}    # pictures in a folder
 
@@ -45,31 +28,6 @@ class Fit(str, Enum):
     pad = "pad"
 
 
-def main() -> None:
-    """The console script `zecon-lite`."""
-    app()
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"zecon-lite {version('zecon-lite')}")
-        raise typer.Exit
-
-
-@app.callback()
-def about(
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Restyle photographs by text, without training: [bold]ZeCon[/] and its relatives, from first principles."""
-
-
-# The help shows the options of `stylize` in three panels.
-RESULT = partial(typer.Option, rich_help_panel="Result")
-METHOD = partial(typer.Option, rich_help_panel="Method")
-MODELS = partial(typer.Option, rich_help_panel="Size and models")
-
 OUTPUT_HELP = "File (.png, .jpg, .webp) or existing folder; without it, PHOTO_PROMPT.png in the current folder."
 SKIP_HELP = "Steps left out at the noisy end: more of them keeps more of the photograph."
 STRENGTH_HELP = "Fix how far each step is pushed, as a part of the predicted noise."
@@ -77,7 +35,6 @@ FIT_HELP = "native keeps the shape, crop takes the centre square, pad works on t
 SIZE_HELP = "Short side of the result in pixels; without it, what the networks were trained on."
 
 
-@app.command()
 def stylize(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph, or a folder of photographs.")],
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='What it shall look like: "a pencil sketch".')],
@@ -114,11 +71,11 @@ def stylize(
 
     zecon-lite stylize photos/ "a watercolour painting" -o results/
     """
-    with _plain_messages():
-        from . import images
-        from .profiles import load_models, nearest
-        from .recipes import RECIPES
-        from .stylize import stylize as restyle
+    with plain_messages():
+        from .. import images
+        from ..profiles import load_models, nearest
+        from ..recipes import RECIPES
+        from ..stylize import stylize as restyle
 
         if not prompt.strip():
             raise ValueError('the prompt is empty: say what the photograph shall look like, as in "a pencil sketch"')
@@ -149,67 +106,9 @@ def stylize(
                 if not photo.is_dir():
                     raise
                 failed += 1
-                _say(f"{path.name}: {e}")
+                say(f"{path.name}: {e}")
         if failed:
             raise ValueError(f"{failed} of {len(jobs)} photographs failed")
-
-
-@app.command()
-def recipes(
-    profile: Annotated[str, typer.Option(metavar="NAME", help="The networks whose settings are shown.")] = "tiny",
-) -> None:
-    """List the recipes: each a paper's method, with its steps and the weights of its losses."""
-    with _plain_messages():
-        from .profiles import load_models
-        from .recipes import RECIPES
-
-        models = load_models(profile, "cpu")
-        table = Table("recipe", "paper", "steps", "skip", "weights")
-        for recipe in (recipe.fitted_to(models) for recipe in RECIPES.values()):
-            weights = [f"{name}={w:g}" if isinstance(w, (int, float)) else f"{name}=varies"
-                       for name, w in recipe.weights.items()]
-            table.add_row(recipe.name, recipe.paper, str(recipe.steps), str(recipe.skip), "\n".join(weights) or "none")
-        Console().print(table)
-
-
-@app.command()
-def info(file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that zecon-lite saved.")]) -> None:
-    """Show the settings that a result carries."""
-    with _plain_messages():
-        from . import images
-
-        settings = images.read_metadata(file)
-        if not settings:
-            raise ValueError(f"{file} carries no settings: it was not saved by zecon-lite, or was edited since")
-        table = Table(show_header=False, box=None)
-        for key, value in settings.items():
-            table.add_row(Text(key, "bold"), Text(value))
-        Console().print(table)
-
-
-@contextmanager
-def _plain_messages() -> Iterator[None]:
-    """Errors a user can mend, and warnings, become sentences on stderr."""
-    def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-        _say(str(message), "warning", "yellow")
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("default", category=UserWarning)
-            warnings.showwarning = show_warning
-            yield
-    except KeyboardInterrupt:
-        _say("interrupted: no half-written file is left behind")
-        raise typer.Exit(130) from None
-    except (ValueError, OSError, FloatingPointError) as e:
-        _say(str(e))
-        raise typer.Exit(2) from e
-
-
-def _say(message: str, kind: str = "error", style: str = "red") -> None:
-    # Text, not markup: a file may be called [b].png. Soft wrap, so that a path can be copied whole.
-    Console(stderr=True).print(Text.assemble((f"{kind}: ", f"bold {style}"), message), soft_wrap=True)
 
 
 def _weights(given: list[str]) -> dict[str, float]:
@@ -250,7 +149,7 @@ def _targets(name: str, prompt: str, output: Path | None, count: int) -> list[Pa
 
 def _save(pictures: Sequence[Tensor], targets: list[Path], settings: dict[str, str]) -> None:
     """Write each picture with its settings to its file, and say so."""
-    from . import images
+    from .. import images
 
     for k, (picture, target) in enumerate(zip(pictures, targets, strict=True)):
         images.save(picture, target, {**settings, "number": str(k)})

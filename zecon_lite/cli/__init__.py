@@ -1,0 +1,47 @@
+"""The command line: `zecon-lite stylize PHOTO "PROMPT"`, `zecon-lite recipes`, `zecon-lite info FILE`.
+
+One module a command. Everything heavy is imported inside the commands, so that `--help` answers at once. What a user
+can get wrong ends with a sentence on stderr and exit code 2; an interruption ends with 130.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from .listing import info, recipes
+from .stylize import stylize
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The console script `zecon-lite`."""
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"zecon-lite {version('zecon-lite')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Restyle photographs by text, without training: [bold]ZeCon[/] and its relatives, from first principles."""
+
+
+for command in (stylize, recipes, info):    # in the order in which --help lists them
+    app.command()(command)
