@@ -139,7 +139,7 @@ def test_the_conda_environment_leaves_everything_to_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     *conda, last = environment["dependencies"]
     assert conda == [f"python{PROJECT['requires-python']}", "pip"]
-    assert last == {"pip": ["-e .[book,test]"]}
+    assert last == {"pip": ["-e .[book,latent,test]"]}
     assert {"book", "test"} <= set(PROJECT["optional-dependencies"])
     assert environment["name"] == PROJECT["name"]
 
@@ -149,7 +149,7 @@ def test_the_constraints_pin_what_is_required():
     pinned = {normalised(line)[0] for line in lines if not line.startswith("#")}
     assert "zecon-lite" not in pinned
     assert all(re.fullmatch(r"[\w.-]+==\S+", line) for line in lines if not line.startswith("#"))
-    for requirement in requirements("book", "test"):
+    for requirement in requirements("book", "latent", "test"):
         name, rest = normalised(requirement)
         if ";" not in rest:
             assert name in pinned, f"add {name} to constraints.txt"
