@@ -1,0 +1,138 @@
+"""Checkpoints of the published layouts with random numbers in them: the keys, shapes, precision and file formats of the
+real files, at full size or, with the networks shrunk by `shrink`, at a width that a test can afford.
+
+    python tests/fabricate.py FOLDER vgg19 clip-rn50      # full size
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from zecon_lite import profiles, weights
+from zecon_lite.models.clip import Clip
+from zecon_lite.models.unet import UNet
+from zecon_lite.models.vgg import VGG
+from zecon_lite.models.vit import ViT
+
+OPENAI_NUMBERS = {"input_resolution": 224, "context_length": 77, "vocab_size": 49408}
+
+
+def random_like(network):
+    """The names of a network's tensors, with new values: small and random; variances are one, counters zero."""
+    def values(name, like):
+        if not like.is_floating_point():
+            return torch.zeros(like.shape, dtype=like.dtype)
+        if name.endswith("running_var"):
+            return torch.ones(like.shape)
+        return torch.randn(like.shape, generator=generator) / 50
+
+    generator = torch.Generator().manual_seed(0)
+    return {name: values(name, like) for name, like in network.state_dict().items()}
+
+
+# --------------------------------------------------------------------------------------------------- one for each kind
+
+
+def unet(name, path):
+    """guided-diffusion: float32, saved by torch.save."""
+    (profile,) = weights.MANIFEST[name][0].profiles
+    with torch.device("meta"):
+        network = UNet(profiles.PROFILES[profile].unet)
+    torch.save(random_like(network), path)
+
+
+def clip(name, path):
+    """OpenAI's CLIP: half precision, a TorchScript archive, with three numbers beside the weights."""
+    tensors = random_like(Clip.unfilled(profiles._ENSEMBLE[name]).model)
+    tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    save_torchscript(tensors | {k: torch.tensor(v) for k, v in OPENAI_NUMBERS.items()}, path)
+
+
+def vgg(name, path):
+    """torchvision's VGG: the features, and the classifier that nothing here reads (of its true size it is most)."""
+    tensors = {f"features.{k}": v for k, v in random_like(VGG.unfilled().features).items()}
+    width = len(tensors["features.34.bias"])
+    shapes = [(8 * width, 49 * width), (8 * width, 8 * width), (1000, 8 * width)]
+    for k, shape in zip((0, 3, 6), shapes, strict=True):
+        tensors |= {f"classifier.{k}.weight": torch.zeros(shape), f"classifier.{k}.bias": torch.zeros(shape[0])}
+    torch.save(tensors, path)
+
+
+def dino(name, path):
+    """timm's conversion of DINO: float32 safetensors."""
+    from safetensors.torch import save_file
+
+    save_file(random_like(ViT.unfilled(Path(weights.MANIFEST[name][0].name).stem).model), path)
+
+
+KINDS = {
+    "256x256_diffusion_uncond": unet,
+    "ffhq_10m": unet,
+    "ffhq_baseline": unet,
+    **dict.fromkeys(profiles._ENSEMBLE, clip),
+    "dino-vit-b-8": dino,
+    "dino-vit-s-8": dino,
+    "vgg19": vgg,
+}
+
+
+def fabricate(name, folder):
+    """Write a stand-in for an entry of the manifest into a folder; returns the entry with the stand-in's own hash."""
+    (file,) = weights.MANIFEST[name]
+    path = Path(folder) / file.name
+    KINDS[name](name, path)
+    return (dataclasses.replace(file, sha256=weights.sha256(path), size=path.stat().st_size),)
+
+
+def save_torchscript(tensors, path):
+    """Tensors as a TorchScript archive whose modules are named as the tensors are."""
+    root = nn.Module()
+    for name, tensor in tensors.items():
+        *modules, last = name.split(".")
+        node = root
+        for module in modules:
+            if module not in dict(node.named_children()):
+                node.add_module(module, nn.Module())
+            node = node.get_submodule(module)
+        node.register_buffer(last, tensor)
+    root.forward = lambda x: x
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")    # torch is about to drop the format; OpenAI's files stay
+        torch.jit.trace(root, torch.zeros(1)).save(path)
+
+
+def shrink(monkeypatch):
+    """Make every published network narrow and shallow for a test; names and file formats stay."""
+    import open_clip
+    import timm
+    from torchvision.models import vgg
+
+    config, create = open_clip.get_model_config, timm.create_model
+    for name, profile in profiles.PROFILES.items():
+        if name != "tiny":
+            small = dataclasses.replace(profile.unet, model_channels=32, num_head_channels=32)
+            monkeypatch.setitem(profiles.PROFILES, name, dataclasses.replace(profile, unet=small))
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: _small_clip(config(name)))
+    monkeypatch.setattr(timm, "create_model", partial(create, embed_dim=48, depth=2, num_heads=2))
+    widths = [width if width == "M" else width // 32 for width in vgg.cfgs["E"]]
+    monkeypatch.setitem(vgg.cfgs, "E", widths)
+
+
+def _small_clip(config):
+    vision = {**config["vision_cfg"], "width": 64, "layers": 2}
+    if not isinstance(config["vision_cfg"]["layers"], int):    # a ResNet, with four stages
+        vision |= {"width": 8, "layers": [1, 1, 1, 1]}
+    return {**config, "embed_dim": 32, "vision_cfg": vision,
+            "text_cfg": {**config["text_cfg"], "width": 32, "heads": 2, "layers": 1}}
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[2:]:
+        fabricate(wanted, sys.argv[1])
