@@ -9,10 +9,20 @@ from golden import load
 from torch.testing import assert_close
 
 from zecon_lite.augment import Views
-from zecon_lite.losses import ClipDirection, ClipDistance, clip_direction, clip_distance
+from zecon_lite.losses import (
+    ClipDirection,
+    ClipDistance,
+    TemplateDirection,
+    clip_direction,
+    clip_direction_log,
+    clip_distance,
+    imagenet_templates,
+    text_direction,
+)
 from zecon_lite.state import State
 
 RECORDED = {name: torch.from_numpy(array) for name, array in load("zecon/losses.npz").items()}
+DIFFUSIONCLIP = {name: torch.from_numpy(array) for name, array in load("diffusionclip/cliploss.npz").items()}
 
 
 def seeded(seed=0):
@@ -221,3 +231,68 @@ def test_prompts_that_do_not_match_the_batch_are_refused():
     view = rows(1, 3, 3, 16, 16)
     with pytest.raises(ValueError, match="there are 2 prompts for 3 images: give one prompt for all, or one for each"):
         ClipDistance(ToyClip(), ["oil", "mosaic"])(state(view, view))
+
+
+# -------------------------------------------------------------------------------------- DiffusionCLIP's text term
+
+def near(ours, recorded):
+    assert_close(ours, recorded, atol=1e-5, rtol=0)
+
+
+def recorded_direction(image):
+    unit = F.normalize(image, dim=-1)
+    text = DIFFUSIONCLIP["text_direction"]
+    return clip_direction(unit, F.normalize(DIFFUSIONCLIP["src_img"], dim=-1), text, torch.zeros_like(text))
+
+
+def test_the_recorded_directions_and_gradients_are_reproduced():
+    assert len(imagenet_templates()) == DIFFUSIONCLIP["n_templates"]
+    near(text_direction(DIFFUSIONCLIP["trg_txt"], DIFFUSIONCLIP["src_txt"])[None], DIFFUSIONCLIP["text_direction"])
+    image = DIFFUSIONCLIP["trg_img"].clone().requires_grad_()
+    direction = recorded_direction(image).mean()
+    near(direction, DIFFUSIONCLIP["dir_loss"])
+    near(torch.autograd.grad(direction, image, retain_graph=True)[0], DIFFUSIONCLIP["d_dirloss_d_trg"])
+    log = clip_direction_log(direction)
+    near(log, DIFFUSIONCLIP["neg_log"])
+    near(torch.autograd.grad(log, image)[0], DIFFUSIONCLIP["d_neglog_d_trg"])
+    near(recorded_direction(DIFFUSIONCLIP["src_img"]).mean(), DIFFUSIONCLIP["dir_loss_identical_images"])
+    near((1 - DIFFUSIONCLIP["global_logits"] / 100).mean(), DIFFUSIONCLIP["global_loss"])
+    near(clip_direction_log(DIFFUSIONCLIP["global_loss"]), DIFFUSIONCLIP["global_neg_log"])
+
+
+def test_the_log_is_zero_along_grows_without_end_and_is_steeper_the_more_wrong():
+    direction = torch.tensor([0.0, 1.0, 1.9, 2.0], requires_grad=True)
+    loss = clip_direction_log(direction)
+    (slope,) = torch.autograd.grad(loss.sum(), direction)
+    assert loss[0] == 0 and loss[3].isfinite() and (loss.diff() > 0).all()
+    assert_close(slope[:3], 1 / (2 - direction.detach()[:3]))
+
+
+def test_a_floor_bounds_the_gradient_and_leaves_a_direction_at_the_source_itself():
+    source, text = F.normalize(rows(0, 6), dim=0), F.normalize(rows(1, 6), dim=0)
+
+    def slope(distance, floor):
+        image = (source + distance * F.normalize(rows(2, 6), dim=0)).requires_grad_()
+        loss = clip_direction(image, source, text, torch.zeros(6).double(), floor=floor)
+        return torch.autograd.grad(loss, image)[0]
+
+    assert slope(1e-6, 0.0).norm() > 1e5 and slope(1e-6, 0.05).norm() <= 20.001
+    assert_close(slope(0.0, 0.05), -text / 0.05)
+    assert_close(slope(0.3, 0.05), slope(0.3, 0.0))
+
+
+@pytest.mark.parametrize("views", [None, Views(3), Views(3, area=None)], ids=["whole", "patches", "tilted"])
+def test_a_batch_is_the_sum_of_its_pictures_whatever_the_views(views):
+    clip, view, source = ToyClip(), rows(1, 3, 3, 16, 16), rows(2, 3, 3, 16, 16)
+
+    def loss(k):
+        generator = seeded()
+        term = TemplateDirection(clip, "a sketch", "photo", ("a {}", "my own {}"), views, generator=generator)
+        return term(state(view[k], source[k]))
+
+    assert_close(loss(slice(3)), sum(loss(slice(k, k + 1)) for k in range(3)))
+
+
+def test_prompts_that_mean_the_same_are_refused():
+    with pytest.raises(ValueError, match="no direction from one to the other: say what the source is"):
+        TemplateDirection(ToyClip(), "photo", "photo")(state(rows(1, 1, 3, 8, 8), rows(2, 1, 3, 8, 8)))

@@ -84,8 +84,11 @@ def test_fewer_steps_keep_the_share_that_is_skipped():
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_every_recipe_runs_and_leaves_a_picture_in_range(recipe, source, models):
-    with pytest.warns(UserWarning, match="does not read the prompt") if recipe == "sdedit" else _nothing():
-        result = quick(source, recipe=recipe, models=models)
+    if "style" in RECIPES[recipe].reads:
+        result = quick(source, None, style=images.photograph("coffee"), recipe=recipe, models=models)
+    else:
+        with pytest.warns(UserWarning, match="does not read the prompt") if recipe == "sdedit" else _nothing():
+            result = quick(source, recipe=recipe, models=models)
     assert result.image.shape == source.shape and result.image.abs().max() <= 1
     assert [step.i for step in result.steps] == [3, 2, 1, 0]
 

@@ -26,16 +26,21 @@ MAX_RATIO = 4 / 3                                   # width : height of a crop, 
 
 
 def crop_boxes(
-    n: int, height: int, width: int, area: tuple[float, float], generator: torch.Generator | None = None
+    n: int,
+    height: int,
+    width: int,
+    area: tuple[float, float],
+    generator: torch.Generator | None = None,
+    ratio: tuple[float, float] = (1 / MAX_RATIO, MAX_RATIO),
 ) -> Tensor:
     """Boxes (n, 4) anywhere in the picture, as x0, y0, x1, y1: the centres of their corner pixels.
 
-    area: the part of the picture that a box covers, drawn uniformly; width : height is log-uniform from 3:4 to 4:3,
-    sides are rounded to whole pixels. The first of ten tries that fits is taken, as in torchvision's and kornia's
+    area: the part of the picture that a box covers, drawn uniformly; ratio: width : height, log-uniform; sides are
+    rounded to whole pixels. The first of ten tries that fits is taken, as in torchvision's and kornia's
     RandomResizedCrop, and the whole picture where none does.
     """
     areas = _uniform(generator, *area, n, 10) * height * width
-    ratios = _uniform(generator, -log(MAX_RATIO), log(MAX_RATIO), n, 10).exp()
+    ratios = _uniform(generator, log(ratio[0]), log(ratio[1]), n, 10).exp()
     w, h = (areas * ratios).sqrt().round(), (areas / ratios).sqrt().round()
     fits = (w >= 1) & (w <= width) & (h >= 1) & (h <= height)
     first = fits.int().argmax(1, keepdim=True)                             # argmax of 0 and 1: the first 1
@@ -113,6 +118,39 @@ class Views:
         return rule(self.count, height, width, self.area, generator)
 
 
+@dataclass(frozen=True)
+class Cuts:
+    """How DiffuseIT lets CLIP look at a picture: `count` large pieces of it, a little turned, half of them mirrored.
+
+    area: the part of the picture that a piece shows, from and to. angle: the largest turn, in degrees.
+    Differs from the released code, which turns by nearest pixels and then crops bilinearly: the picture is read once.
+    """
+
+    count: int = 8
+    area: tuple[float, float] = (0.8, 1.0)
+    ratio: tuple[float, float] = (0.9, 1.1)
+    angle: float = 10.0
+
+    def __call__(self, images: Tensor, size: int, generator: torch.Generator | None = None) -> Tensor:
+        """(B, 3, H, W) -> (B * count, 3, size, size), the cuts of the first image first; differentiable.
+
+        Every image gets the same cuts; beyond a turned picture's edge it is black. Draws: boxes, angles, mirrorings.
+        """
+        height, width = images.shape[-2:]
+        boxes = crop_boxes(self.count, height, width, self.area, generator, self.ratio)
+        angle = _uniform(generator, -self.angle, self.angle, self.count).deg2rad()
+        mirrored = _uniform(generator, 0, 1, self.count) < 0.5
+        points = pixel_grid(size).expand(self.count, size, size, 2)
+        points = torch.where(mirrored[:, None, None, None], points.flip(2), points)    # columns from right to left
+        low, high = boxes[:, None, None].chunk(2, dim=-1)                  # (count, 1, 1, 2) each
+        extent = boxes.new_tensor([width, height])
+        points = low + points * (high - low) / (size - 1) - (extent - 1) / 2
+        turn = torch.stack([angle.cos(), angle.sin(), -angle.sin(), angle.cos()], dim=-1).view(-1, 1, 2, 2)
+        points = (points @ turn + (extent - 1) / 2).to(images)
+        inside = coverage(points, extent.to(images))[:, None]
+        return ((read(images, points, _reduced(images, boxes, size)) + 1) * inside - 1).flatten(0, 1)
+
+
 def random_jitter(
     n: int, side: int, generator: torch.Generator | None = None, strength: float = 1.0
 ) -> tuple[Tensor, Tensor]:
@@ -179,10 +217,11 @@ def move(points: Tensor, matrices: Tensor) -> Tensor:
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
-def coverage(points: Tensor, side: int) -> Tensor:
+def coverage(points: Tensor, side: int | Tensor) -> Tensor:
     """How much of each point (n, h, w, 2) lies on a picture of `side` pixels, (n, h, w): 1 inside, 0 outside.
 
-    It falls from 1 to 0 over one pixel: what a bilinear read gives where beyond the edge there are zeros.
+    side: of a square picture, or its (width, height). The fall from 1 to 0 takes one pixel: what a bilinear read gives
+    where beyond the edge there are zeros.
     """
     return ((points + 1).clamp(0, 1) * (side - points).clamp(0, 1)).prod(-1)
 

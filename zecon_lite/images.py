@@ -139,6 +139,16 @@ def unpad(image: Tensor, like: Tensor) -> Tensor:
     return image[..., rows, columns]
 
 
+def cover(image: Tensor, height: int, width: int) -> Tensor:
+    """The centre of the picture at height x width, (B, 3, H, W): as large as can be, its aspect ratio kept."""
+    scale = max(height / image.shape[-2], width / image.shape[-1])
+    return _centre(
+        _resized(image, *(max(n, round(scale * m)) for n, m in zip((height, width), image.shape[-2:], strict=True))),
+        height,
+        width,
+    )
+
+
 def side_by_side(pictures: Sequence[Tensor], gap: int = 4) -> Tensor:
     """Pictures of the same shape (B, 3, H, W) in one row with white gaps between them, (B, 3, H, sum of the widths)."""
     white = torch.ones_like(pictures[0][..., :gap])

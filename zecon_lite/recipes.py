@@ -7,49 +7,43 @@ many steps. `small` holds what the bundled networks want otherwise: other number
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from .augment import Views
+from .augment import Cuts, Views
 from .denoiser import Denoiser
-from .guidance import Guidance, Loss, Weight
-from .losses import ClipDirection, ClipDistance, VGGContent, ZeCon, mse, out_of_range
+from .guidance import Guidance, Weight
+from .losses import imagenet_templates
 from .profiles import Models, nearest
-from .samplers import StepRule, ddim_step, ddpm_step, invert, randn_like
-
-# ---------------------------------------------------------------------------------------- the ways towards noise
-
-Forward = Callable[[Denoiser, Tensor, int, torch.Generator | None], Tensor]
-
-
-def noised(denoiser: Denoiser, source: Tensor, i: int, generator: torch.Generator | None) -> Tensor:
-    """The source at position i with fresh noise: the stochastic way in (SDEdit, Meng et al. 2022)."""
-    return denoiser.schedule.noised(source, i, randn_like(source, generator))
-
-
-def inverted(denoiser: Denoiser, source: Tensor, i: int, generator: torch.Generator | None) -> Tensor:
-    """The source at position i by DDIM inversion: the deterministic way in (Song et al. 2021; DiffusionCLIP)."""
-    return invert(denoiser, source, i)
-
-
-def inverted_as_noise(denoiser: Denoiser, source: Tensor, i: int, generator: torch.Generator | None) -> Tensor:
-    """The released ZeCon way in: the source noised to position i with its own inverted latent in place of noise.
-
-    That latent stands one position higher and still contains the picture, so the picture enters twice; the released
-    code does so whenever DDIM goes forward and DDPM comes back, and it is a main reason why content survives.
-    """
-    return denoiser.schedule.noised(source, i, invert(denoiser, source, i + 1))
-
+from .samplers import ClimbRule, StepRule, ddim_step, ddpm_step, renoised_as_released
+from .schedule import Schedule
+from .state import Step
+from .terms import LOSSES, READS, Run
+from .ways import (
+    Early,
+    Finish,
+    Forward,
+    Overflow,
+    colours_matched,
+    estimated,
+    inverted,
+    inverted_as_noise,
+    noised,
+    stepped,
+)
 
 # ----------------------------------------------------------------------------------------------- the task and recipe
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the user asked for. source, style: (B, 3, H, W) in [-1, 1]; one prompt for all, or one per picture."""
+    """What the user asked for. source: (B, 3, H, W) in [-1, 1]; one prompt for all, or one per picture.
+
+    style: (1 or B, 3, H, W) in [-1, 1], of the source's size.
+    """
 
     source: Tensor
     prompt: str | tuple[str, ...] | None = None
@@ -63,8 +57,11 @@ class Recipe:
 
     weights: loss name -> weight (see LOSSES). steps: positions of the respaced schedule. skip: how many of the noisiest
     are left out, so the run starts at position steps - skip - 1. strength: see `Guidance`. views: what CLIP is shown
-    in patches. same_views: see `ClipDirection`. patches, tau: see `ZeCon`. resample_first: how often the first position
-    is taken. small: fields (of this class) that differ for the bundled networks.
+    in patches. same_views: see `ClipDirection`. patches, tau: see `ZeCon`. cuts, templates: see `ClipEnsemble`.
+    resample_first: how often the first position is taken. climb: how the picture is noised up again for that.
+    restart_when: after which steps, but the first position's and the last, the run begins again with other noise;
+    attempts: how often it may begin, the last time for good. finish: what is made of the last step.
+    small: fields (of this class) that differ for the bundled networks.
     """
 
     name: str
@@ -79,7 +76,13 @@ class Recipe:
     same_views: bool = False
     patches: int = 256
     tau: float = 0.07
+    cuts: Cuts = field(default_factory=Cuts)
+    templates: Callable[[], Sequence[str]] = imagenet_templates
     resample_first: int = 1
+    climb: ClimbRule = Schedule.renoised
+    restart_when: Callable[[Step], bool] | None = None
+    attempts: int = 1
+    finish: Finish = stepped
     small: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,12 +95,30 @@ class Recipe:
             raise ValueError(
                 f"skip must leave at least one of the {self.steps} steps: 0 to {self.steps - 1}; got {self.skip}"
             )
+        if min(self.resample_first, self.attempts) < 1:
+            raise ValueError(
+                f"resample_first and attempts must be at least 1; got {self.resample_first} and {self.attempts}"
+            )
 
     @property
     def positions(self) -> list[int]:
         """The plan: the first position as often as asked, then down to 0."""
         first = self.steps - self.skip - 1
         return [first] * (self.resample_first - 1) + list(range(first, -1, -1))
+
+    @property
+    def active(self) -> dict[str, Weight]:
+        """The weights that are not zero."""
+        return {name: w for name, w in self.weights.items() if callable(w) or w != 0}
+
+    @property
+    def reads(self) -> set[str]:
+        """What the losses read of the task, such as {"prompt"}."""
+        return set().union(*(READS.get(name, ()) for name in self.active))
+
+    def restarts(self, step: Step) -> bool:
+        """Whether the run shall begin again after this step."""
+        return self.restart_when is not None and self.positions[0] > step.i > 0 and self.restart_when(step)
 
     def fitted_to(self, models: Models) -> Recipe:
         """The recipe as these networks want it."""
@@ -123,42 +144,38 @@ class Recipe:
         )
 
     def guidance(self, task: Task, models: Models, denoiser: Denoiser, generator: torch.Generator) -> Guidance | None:
-        """The losses of this recipe for this task; None when nothing guides."""
-        active = {name: w for name, w in self.weights.items() if callable(w) or w != 0}
+        """The losses of this recipe for this task; None when nothing guides. Raises ValueError as `check` does."""
+        check(self, task)
+        active, run = self.active, Run(self, task, models, denoiser, generator)
         if not active:
             return None
-        if any(name.startswith("clip") for name in active) and task.prompt is None:
-            raise ValueError(f'the recipe {self.name!r} is guided by text: give a prompt such as "a pencil sketch"')
-        losses = {name: LOSSES[name](self, task, models, denoiser, generator) for name in LOSSES if name in active}
-        return Guidance(losses, {name: active[name] for name in losses}, self.strength)
+        built = {name: LOSSES[name](run) for name in LOSSES if name in active}
+        return Guidance(built, {name: active[name] for name in built}, self.strength)
 
 
-# ------------------------------------------------------------------------------------------------------- the losses
+def check(recipe: Recipe, task: Task) -> None:
+    """Raises ValueError where the recipe lacks what it reads, or was given a style picture that it does not read."""
+    takers = ", ".join(name for name, other in RECIPES.items() if "style" in other.reads)
+    if "prompt" in recipe.reads and task.prompt is None:
+        raise ValueError(f'the recipe {recipe.name!r} is guided by text: give a prompt such as "a pencil sketch"')
+    if "source_prompt" in recipe.reads and not (task.source_prompt or "").strip():
+        raise ValueError(
+            f"the recipe {recipe.name!r} goes from what the source is to the prompt: give a source_prompt, such as "
+            '"photo"'
+        )
+    if "style" in recipe.reads and task.style is None:
+        raise ValueError(
+            f"the recipe {recipe.name!r} takes its style from a picture, and there is none: give "
+            "style=images.load(path), or --style PICTURE at the command line"
+        )
+    if "style" not in recipe.reads and task.style is not None:
+        raise ValueError(f"the recipe {recipe.name!r} does not read a style picture: leave it out, or take {takers}")
+    if "prompt" not in recipe.reads and task.prompt is not None and task.style is not None:
+        raise ValueError(
+            f"the recipe {recipe.name!r} takes its style from the picture and does not read the prompt: give one of "
+            "them"
+        )
 
-Builder = Callable[[Recipe, Task, Models, Denoiser, torch.Generator], Loss]
-
-# In the order in which released ZeCon adds its terms up, which is also the order of their random draws.
-LOSSES: dict[str, Builder] = {
-    "clip_global": lambda r, task, m, d, g: ClipDistance(
-        m.clip, task.prompt, replace(r.views, area=None, stratified=False), generator=g
-    ),
-    "clip_global_patch": lambda r, task, m, d, g: ClipDistance(m.clip, task.prompt, r.views, generator=g),
-    "clip_direction": lambda r, task, m, d, g: ClipDirection(
-        m.clip,
-        task.prompt,
-        task.source_prompt,
-        replace(r.views, area=None, stratified=False),
-        r.same_views,
-        generator=g,
-    ),
-    "clip_direction_patch": lambda r, task, m, d, g: ClipDirection(
-        m.clip, task.prompt, task.source_prompt, r.views, r.same_views, generator=g
-    ),
-    "zecon": lambda r, task, m, d, g: ZeCon(d, patches=r.patches, tau=r.tau, generator=g),
-    "mse": lambda r, task, m, d, g: mse,
-    "vgg": lambda r, task, m, d, g: VGGContent(m.vgg),
-    "range": lambda r, task, m, d, g: out_of_range,
-}
 
 # ------------------------------------------------------------------------------------------------------ the recipes
 
@@ -178,6 +195,16 @@ _SMALL = {
     "patches": 128,
 }
 _CLIP_SMALL = {"clip_global_patch": 1.0, "clip_direction_patch": 1.0, "range": 5.0}
+
+# What both of DiffuseIT's commands say. Beginning again has no limit there; here the fifth time is for good.
+_DIFFUSEIT = {
+    "forward": noised,
+    "resample_first": 10,
+    "climb": renoised_as_released,
+    "restart_when": Overflow(),
+    "attempts": 5,
+}
+_DIFFUSEIT_SMALL = {**_SMALL, "resample_first": 1, "restart_when": None, "attempts": 1, "templates": lambda: ("{}",)}
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -213,6 +240,70 @@ RECIPES: dict[str, Recipe] = {
             forward=noised,
             small={"steps": 25, "skip": 12},
         ),
+        Recipe(
+            "diffuseit_text",
+            "Kwon & Ye, ICLR 2023, arXiv 2209.15264",
+            {
+                "clip_ensemble": 2000,
+                "key_self_similarity": 1000,
+                "key_contrast_adaptive": 200,
+                "cls_divergence": Early(100),
+                "range": 200,
+                "identity": 0,    # 100 for faces, with a face network in the profile
+            },
+            **_DIFFUSEIT,
+            steps=100,
+            skip=40,
+            finish=estimated,
+            small={
+                **_DIFFUSEIT_SMALL,
+                "weights": {
+                    "clip_ensemble": 1.0, "key_self_similarity": 1.0, "key_contrast_adaptive": 0.05, "range": 5.0,
+                },
+            },
+        ),
+        Recipe(
+            "diffuseit_image",
+            "Kwon & Ye, ICLR 2023, arXiv 2209.15264",
+            {
+                "cls_style": 2000,
+                "style_mse": 3000,
+                "key_self_similarity": 1000,
+                "key_contrast": 200,
+                "cls_divergence": Early(100),
+                "range": 200,
+                "identity": 0,
+            },
+            **_DIFFUSEIT,
+            steps=200,
+            skip=80,
+            finish=colours_matched,
+            small={
+                **_DIFFUSEIT_SMALL,
+                "weights": {
+                    "cls_style": 1.0, "style_mse": 1.0, "key_self_similarity": 1.0, "key_contrast": 0.05, "range": 5.0,
+                },
+            },
+        ),
+        # The text gives no weights. The large ones are sized like ZeCon's terms and are not tuned: a Gram distance of
+        # VGG-19 is near 1e-4, a contrast of five layers near 10.
+        Recipe(
+            "gram_clip",
+            "ZeCon's content; CLIP and Gram matrices (arXiv 1508.06576) of a picture; weights ours",
+            {
+                "clip_image": 20000,
+                "gram": 1e7,
+                "zecon": 500,
+                "mse": 5000,
+                "vgg": 100,
+                "range": 50,
+            },
+            views=_PATCHES,
+            small={
+                **_SMALL,
+                "weights": {"clip_image": 1.0, "gram": 1.0, "zecon": 0.02, "mse": 0.1, "vgg": 0.01, "range": 5.0},
+            },
+        ),
     )
 }
 """name -> recipe. The numbers are those of the papers' released commands; `small` those of the bundled networks."""
@@ -220,9 +311,7 @@ RECIPES: dict[str, Recipe] = {
 
 def warn_unused_prompt(recipe: Recipe, task: Task) -> None:
     """Warn when a prompt was given to a recipe that reads none."""
-    if task.prompt is not None and not any(
-        name.startswith("clip") for name, w in recipe.weights.items() if callable(w) or w
-    ):
+    if task.prompt is not None and "prompt" not in recipe.reads:
         warnings.warn(
             f"the recipe {recipe.name!r} does not read the prompt: its weights hold no CLIP term",
             UserWarning,

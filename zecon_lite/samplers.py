@@ -18,6 +18,7 @@ from .schedule import Schedule
 from .state import State, Step
 
 StepRule = Callable[[Schedule, Tensor, int, Prediction, Tensor | None, Tensor], Tensor]
+ClimbRule = Callable[[Schedule, Tensor, int, Tensor], Tensor]    # x_{t-1}, the position to climb to, noise -> x_t
 
 
 def ddpm_step(s: Schedule, x: Tensor, i: int, p: Prediction, grad: Tensor | None, noise: Tensor) -> Tensor:
@@ -44,6 +45,14 @@ def ddim_step(
     return a_prev.sqrt() * x0 + (1 - a_prev - sigma**2).sqrt() * eps + (sigma * noise if i > 0 else 0)
 
 
+def renoised_as_released(s: Schedule, x: Tensor, i: int, noise: Tensor) -> Tensor:
+    """x_t given x_{t-1} with the beta of one position lower, as DiffuseIT's paper and code resample.
+
+    The exact kernel is `Schedule.renoised`. At the released settings alphas_cumprod after it is 0.02722, not 0.02716.
+    """
+    return s.renoised(x, max(i - 1, 0), noise)
+
+
 def sample(
     denoiser: Denoiser,
     x: Tensor,
@@ -52,24 +61,27 @@ def sample(
     guidance: Guidance | None = None,
     source: Tensor | None = None,
     step: StepRule = ddpm_step,
+    climb: ClimbRule = Schedule.renoised,
+    previous: Step | None = None,
     generator: torch.Generator | None = None,
 ) -> Iterator[Step]:
     """Walk the reverse process, yielding one `Step` per entry of `positions`.
 
     x: (B, 3, H, W), a noisy picture that stands at positions[0]. Where the plan climbs, the picture is noised up again
-    one forward step at a time. With guidance, `source` (B, 3, H, W) is what the losses compare with.
+    one forward step at a time by `climb`. With guidance, `source` (B, 3, H, W) is what the losses compare with.
+    previous: the step before the first one, where the walk goes on from another; for losses that compare with it.
     Draws per step, in this order, each through `randn_like`: climbing noise, step noise, then the source's noise.
     Raises ValueError for positions outside the schedule, guidance without a source, or shapes that differ.
     """
     _check_plan(denoiser, x, positions, guidance, source)
-    return _walk(denoiser, x, positions, guidance, source, step, generator)
+    return _walk(denoiser, x, positions, guidance, source, step, climb, previous, generator)
 
 
-def _walk(denoiser, x, positions, guidance, source, step, generator) -> Iterator[Step]:
-    s, at, done = denoiser.schedule, positions[0], None
+def _walk(denoiser, x, positions, guidance, source, step, climb, done, generator) -> Iterator[Step]:
+    s, at = denoiser.schedule, positions[0]
     for i in positions:
-        for climb in range(at + 1, i + 1):  # the plan climbs: forget a little
-            x = s.renoised(x, climb, randn_like(x, generator))
+        for to in range(at + 1, i + 1):  # the plan climbs: forget a little
+            x = climb(s, x, to, randn_like(x, generator))
         noise = randn_like(x, generator)
         x = x.detach().requires_grad_(guidance is not None)
         grad, state, terms = None, None, {}

@@ -19,6 +19,11 @@ class Step:
     view: Tensor | None = None  # what the losses were shown; None without guidance
     losses: Mapping[str, float] = field(default_factory=dict)  # each term, weight included, summed over the batch
 
+    @property
+    def shown(self) -> Tensor:
+        """The view; the clean estimate where nothing guided."""
+        return self.x0 if self.view is None else self.view
+
 
 @dataclass(frozen=True)
 class State:

@@ -13,7 +13,7 @@ from torch import Tensor
 from . import images
 from .profiles import Models, load_models, nearest
 from .progress import bar
-from .recipes import RECIPES, Recipe, Task, warn_unused_prompt
+from .recipes import RECIPES, Recipe, Task, check, warn_unused_prompt
 from .samplers import sample
 from .state import Step
 
@@ -88,34 +88,50 @@ def stylize(
 
     source: (B, 3, H, W) in [-1, 1], sides multiples of `models.multiple` (see `images.load` and `images.fit`).
     prompt: what it should look like, one for all or one per picture. source_prompt: what it looks like now.
-    style: a picture to take the style from, for recipes that are guided by one. batch: how often each source is
-    restyled. on_step: called with every `Step`; raise in it to stop early. weights, steps, skip, strength: changes to
-    the recipe (see `Recipe.changed`). The same seed gives the same picture; with another batch size it may differ.
+    style: a picture to take the style from, for recipes that read one, or one per source; (1 or B, 3, h, w) in [-1, 1]
+    of any size: its centre is fitted to the source. batch: how often each source is restyled. on_step: called with
+    every `Step`; raise in it to stop early. weights, steps, skip, strength: changes to the recipe (see
+    `Recipe.changed`). The same seed gives the same picture; with another batch size it may differ.
     Raises ValueError for a bad picture, recipe, weight or prompt, FloatingPointError when a loss stops being finite.
     """
     models = models or load_models()
     recipe = _recipe(recipe, models).changed(weights=weights, steps=steps, skip=skip, strength=strength)
     task = _task(source, prompt, source_prompt, style, batch, models)
+    check(recipe, task)
     warn_unused_prompt(recipe, task)
-
-    generator = torch.Generator().manual_seed(seed)
-    denoiser = models.denoiser.respace(recipe.steps)
-    guidance = recipe.guidance(task, models, denoiser, generator)
-    done, plan = [], recipe.positions
-    with torch.no_grad():
-        x = recipe.forward(denoiser, task.source, plan[0], generator)
-    with bar(len(plan), recipe.name if prompt is None else f"{recipe.name}: {prompt}") as progress:
-        for step in sample(
-            denoiser, x, plan, guidance=guidance, source=task.source, step=recipe.step, generator=generator
-        ):
-            done.append(step)
-            progress.update()
-            if on_step is not None:
-                on_step(step)
-    image = done[-1].x.clamp(-1, 1)
+    done = _walk(recipe, task, models, torch.Generator().manual_seed(seed), on_step)
+    image = recipe.finish(done[-1], task.style).clamp(-1, 1)
     if not torch.isfinite(image).all():
         raise FloatingPointError("the picture is not finite: lower the weights or the strength, or use more steps")
-    return Result(image, tuple(done), recipe, seed, task, models.profile.name)
+    return Result(image, done, recipe, seed, task, models.profile.name)
+
+
+def _walk(
+    recipe: Recipe, task: Task, models: Models, generator: torch.Generator, on_step: Callable[[Step], None] | None
+) -> tuple[Step, ...]:
+    """The steps of the run that was kept; where the recipe says so it begins again, a limited number of times."""
+    denoiser = models.denoiser.respace(recipe.steps)
+    guidance = recipe.guidance(task, models, denoiser, generator)
+    parts = {"guidance": guidance, "source": task.source, "step": recipe.step, "climb": recipe.climb}
+    plan, last = recipe.positions, None
+    with bar(len(plan), recipe.name if task.prompt is None else f"{recipe.name}: {task.prompt}") as progress:
+        for left in range(recipe.attempts - 1, -1, -1):
+            done = []
+            with torch.no_grad():
+                x = recipe.forward(denoiser, task.source, plan[0], generator)
+            # After a failed attempt the first step is compared with its last one, as in the released code.
+            for step in sample(denoiser, x, plan, **parts, previous=last, generator=generator):
+                done.append(step)
+                progress.update()
+                if on_step is not None:
+                    on_step(step)
+                if left and recipe.restarts(step):
+                    break
+            else:
+                break
+            last = step
+            progress.reset()
+    return tuple(done)
 
 
 def _recipe(recipe: str | Recipe, models: Models) -> Recipe:
@@ -150,5 +166,18 @@ def _task(
     if len(texts) > 1 and len(texts) != len(source):
         raise ValueError(f"give one prompt, or one per picture: {len(texts)} prompts for {len(source)} pictures")
     repeated = tuple(text for text in texts for _ in range(batch)) if len(texts) > 1 else (texts[0] if texts else None)
+    if style is not None:
+        style = _fitted(style, source).to(models.device, torch.float32)
+        style = style if len(style) == 1 else style.repeat_interleave(batch, dim=0)
     source = source.to(models.device, torch.float32).repeat_interleave(batch, dim=0)
     return Task(source, repeated, source_prompt, style)
+
+
+def _fitted(style: Tensor, source: Tensor) -> Tensor:
+    """The style picture's centre at the source's size."""
+    images.check(style, "style")
+    if len(style) not in (1, len(source)):
+        raise ValueError(
+            f"give one style picture, or one per source: {len(style)} style pictures for {len(source)} pictures"
+        )
+    return images.cover(style, *source.shape[-2:])

@@ -41,19 +41,44 @@ def clip_distance(image: Tensor, text: Tensor) -> Tensor:
 
 
 def clip_direction(
-    image: Tensor, source_image: Tensor, text: Tensor, source_text: Tensor, normalize: bool = False
+    image: Tensor,
+    source_image: Tensor,
+    text: Tensor,
+    source_text: Tensor,
+    normalize: bool = False,
+    floor: float = 0.0,
 ) -> Tensor:
     """1 - cos(image - source_image, text - source_text): 0 where picture and text changed alike, 2 where oppositely.
 
     All are embeddings (..., D); returns (...). From StyleGAN-NADA (Gal et al. 2022), whose code scales the
     embeddings to unit length before subtracting: normalize=True. The released ZeCon code does not. Where the picture
     has not changed there is no direction: the loss is 1 and its gradient 0.
+    floor: a picture's change shorter than this counts as if it were so long. Without a floor the gradient grows like
+    1 / length, to 1e15 just beside the source; with one it stays below 1 / floor, and at the source itself it points
+    along the texts.
     """
     if normalize:
         image, source_image, text, source_text = (
             F.normalize(e, dim=-1) for e in (image, source_image, text, source_text)
         )
-    return 1 - (_unit(image - source_image) * _unit(text - source_text)).sum(-1)
+    return 1 - (_unit(image - source_image, floor) * _unit(text - source_text)).sum(-1)
+
+
+def clip_direction_log(direction: Tensor) -> Tensor:
+    """-log((2 - L) / 2) of a `clip_direction` L: 0 to infinity, the steeper the more wrong the direction is.
+
+    The released loss of DiffusionCLIP (Kim et al. 2022). L = 2 is cut just below, to stay finite.
+    """
+    return -torch.log((2 - direction).clamp_min(1e-6) / 2)
+
+
+def text_direction(text: Tensor, source_text: Tensor) -> Tensor:
+    """The mean way (D,) from source_text to text, embeddings (T, D) of T sentences each, at unit length.
+
+    All are scaled to unit length before. Averaging over sentences such as "a bad photo of a ..." leaves what they share
+    (StyleGAN-NADA; DiffusionCLIP uses 79 of OpenAI's ImageNet sentences).
+    """
+    return F.normalize((F.normalize(text, dim=-1) - F.normalize(source_text, dim=-1)).mean(0), dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +156,54 @@ class ClipDirection:
         return _embed_prompt(self.clip, self.source_prompt)
 
 
-def _unit(change: Tensor) -> Tensor:
-    """The change at unit length; zero, with zero gradient, where there is none."""
+@dataclass(frozen=True, eq=False)
+class TemplateDirection:
+    """DiffusionCLIP's text term: the mean `clip_direction_log` between source and picture, summed over the batch.
+
+    prompt, source_prompt: the words that take the place of {} in each of `templates`; both directions are between
+    embeddings of unit length. views: None shows CLIP the whole picture, as released; else both through the same views.
+    floor: see `clip_direction`. The released code has none and relies on its reconstruction being imperfect.
+    """
+
+    clip: Embedder
+    prompt: str
+    source_prompt: str
+    templates: Sequence[str] = ("{}",)
+    views: Views | None = None
+    floor: float = 0.05
+    generator: torch.Generator | None = None
+
+    def __call__(self, state: State) -> Tensor:
+        """A scalar. Raises ValueError when the two prompts mean the same to CLIP."""
+        looks = torch.cat([state.view, state.source_view.detach()])
+        looks = looks if self.views is None else self.views(looks, self.clip.size, self.generator)
+        looks, source_looks = looks.chunk(2)
+        image = F.normalize(_embed(self.clip, looks, state.view), dim=-1)
+        with torch.no_grad():
+            source_image = F.normalize(_embed(self.clip, source_looks, state.view), dim=-1)
+        text = self._direction.to(image)
+        direction = clip_direction(image, source_image, text, torch.zeros_like(text), floor=self.floor)
+        return clip_direction_log(direction).mean(1).sum()
+
+    @cached_property
+    def _direction(self) -> Tensor:
+        text, source_text = (
+            _embed_prompt(self.clip, [template.format(words) for template in self.templates])
+            for words in (self.prompt, self.source_prompt)
+        )
+        if torch.equal(text, source_text):
+            raise ValueError(
+                "prompt and source_prompt are the same to CLIP, so there is no direction from one to the other: say "
+                'what the source is, such as "photo", and what it should become'
+            )
+        return text_direction(text, source_text)
+
+
+def _unit(change: Tensor, floor: float = 0.0) -> Tensor:
+    """The change at unit length, or divided by `floor` where it is shorter; zero where there is none."""
     length = change.norm(dim=-1, keepdim=True)
+    if floor:
+        return change / length.clamp_min(floor)
     return change / length.masked_fill(length == 0, torch.inf)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..state import State
@@ -71,6 +72,95 @@ class ZeCon:
             places = torch.randperm(query[0, 0].numel(), generator=self.generator)[: self.patches].to(query.device)
             terms.append(patch_nce(_rows(query, places), _rows(key, places), self.tau))
         return len(state.view) * torch.stack(terms).sum()                  # patch_nce averages over the batch
+
+
+# ------------------------------------------------------------------------------------------- contrast with roles
+
+
+def place_nce(anchor: Tensor, candidates: Tensor, tau: float = 0.07) -> Tensor:
+    """-log of the share that the right candidate gets of each anchor's softmax, (..., P) (InfoNCE; CUT, section 3.2).
+
+    anchor, candidates: rows of unit length, (..., P, D); row i of one belongs to row i of the other, and the other rows
+    of the same picture are the negatives. The gradient flows to both. Differs from the released code, which keeps the
+    diagonal of the negatives in the softmax as a logit of -10 / tau: exp(-143), nothing in any precision.
+    """
+    logits = anchor @ candidates.mT / tau
+    return logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)
+
+
+def result_anchored(result: Tensor, source: Tensor, tau: float = 0.07) -> Tensor:
+    """CUT's roles (Park et al. 2020): each place of the result looks for its own among the places of the source.
+
+    Rows of unit length (..., P, D) -> (..., P). The source is a constant: a place of the result is pulled to its own
+    place and pushed from the other places *of the source*, and no other place of the result feels it.
+    """
+    return place_nce(result, source.detach(), tau)
+
+
+def source_anchored(result: Tensor, source: Tensor, tau: float = 0.07) -> Tensor:
+    """CDS's roles (Nam et al. 2024, released code): each place of the source looks for its own in the result.
+
+    Rows of unit length (..., P, D) -> (..., P). The source is a constant here too, but the negatives are now places *of
+    the result*: they are moved as well, away from every place of the source that is not theirs. So one place's term
+    reshapes the whole result, where CUT's moves one place.
+    """
+    return place_nce(source.detach(), result, tau)
+
+
+def shuffled(n: int, generator: torch.Generator | None) -> Tensor:
+    """The numbers 0 to n - 1 in random order, (n,) int64, drawn on the CPU."""
+    return torch.randperm(n, generator=generator)
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionContrast:
+    """The contrast of CDS (Nam et al. 2024) between what self-attention layers say of the result and of the source.
+
+    layers: which layers, each by a part of its name: "up_blocks" takes the whole decoder, "up_blocks.1" one block.
+    kind: "attn1" is self-attention; "attn2", attention to the text, is the paper's ablation. patch_sizes: the maps are
+    averaged over squares of these sides first. patches: places drawn for each layer and patch size; a smaller map gives
+    all it has. roles: `source_anchored` as in CDS, `result_anchored` as in CUT. permutation(n, generator): a random
+    order of n places, whose first ones are taken.
+    """
+
+    layers: tuple[str, ...] = ("up_blocks",)
+    kind: str = "attn1"
+    patch_sizes: tuple[int, ...] = (1, 2)
+    patches: int = 256
+    tau: float = 0.07
+    roles: Callable[[Tensor, Tensor, float], Tensor] = source_anchored
+    permutation: Callable[[int, torch.Generator | None], Tensor] = shuffled
+
+    def __post_init__(self) -> None:
+        if self.patches < 2:
+            raise ValueError(f"patches must be at least 2, a place and one to tell it from; got {self.patches}")
+        if self.tau <= 0:
+            raise ValueError(f"tau, the temperature, must be above 0; got {self.tau}: the paper uses 0.07")
+        if not self.patch_sizes or min(self.patch_sizes) < 1:
+            raise ValueError(f"patch_sizes must be whole numbers from 1, such as (1, 2); got {self.patch_sizes}")
+
+    def __call__(
+        self, result: Sequence[Tensor], source: Sequence[Tensor], generator: torch.Generator | None = None
+    ) -> Tensor:
+        """A scalar: the mean over places, summed over patch sizes, layers and pictures, as released.
+
+        result, source: one map [(B, C_k, H_k, W_k)] for each layer. Draws one permutation for each layer and, within
+        it, each patch size, in that order; it is shared by both maps and by the pictures of the batch.
+        Raises ValueError for a patch larger than a map.
+        """
+        terms = []
+        for of_result, of_source in zip(result, source, strict=True):
+            for size in self.patch_sizes:
+                if size > min(of_result.shape[-2:]):
+                    raise ValueError(
+                        f"a layer's map is {of_result.shape[-2]} x {of_result.shape[-1]}, smaller than a patch of "
+                        f"{size}: leave that layer or that patch size out"
+                    )
+                query, key = (F.avg_pool2d(m, size) if size > 1 else m for m in (of_result, of_source))
+                places = self.permutation(query[0, 0].numel(), generator)[: self.patches].to(query.device)
+                query, key = (_unit_rows(_rows(m, places)) for m in (query, key))
+                terms.append(self.roles(query, key, self.tau).mean(-1).sum())
+        return torch.stack(terms).sum()
 
 
 def _rows(features: Tensor, places: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from ..state import State
@@ -10,6 +12,26 @@ from ..state import State
 def mse(state: State) -> Tensor:
     """Mean squared difference between view and source view, summed over the batch (ZeCon's l_mse)."""
     return (state.view - state.source_view).square().mean((1, 2, 3)).sum()
+
+
+@dataclass(frozen=True, eq=False)
+class PixelDistance:
+    """Mean squared difference between view and another picture, summed over the batch (DiffuseIT's pull of colours
+    and layout towards the style picture).
+
+    picture: (1 or B, 3, H, W) in [-1, 1], of the view's size.
+    """
+
+    picture: Tensor
+
+    def __call__(self, state: State) -> Tensor:
+        """A scalar."""
+        return (state.view - self.picture).square().mean((1, 2, 3)).sum()
+
+
+def l1(state: State) -> Tensor:
+    """Mean absolute difference between view and source, summed over the batch (DiffusionCLIP's l_L1)."""
+    return (state.view - state.source).abs().mean((1, 2, 3)).sum()
 
 
 def out_of_range(state: State) -> Tensor:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .resize import Resize, by_area
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -20,6 +21,7 @@ class Clip:
     """An open_clip model with its tokenizer and the input statistics it was trained with.
 
     size: the side, in pixels, of the square pictures it reads. mean, std: of pictures in [0, 1], per channel.
+    resize: how pictures of another size come to it; the released ZeCon code averages areas, DiffuseIT's is bilinear.
     """
 
     model: nn.Module
@@ -27,22 +29,30 @@ class Clip:
     size: int = 224
     mean: Sequence[float] = OPENAI_MEAN
     std: Sequence[float] = OPENAI_STD
+    resize: Resize = by_area
     _known: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.model.eval().requires_grad_(False)
 
     @classmethod
-    def pretrained(cls, name: str = "ViT-B-16-quickgelu", tag: str = "openai") -> Clip:
+    def pretrained(cls, name: str = "ViT-B-16-quickgelu", tag: str = "openai", resize: Resize = by_area) -> Clip:
         """A released CLIP by open_clip's names; its weights are downloaded on first use.
 
-        OpenAI's weights need the `-quickgelu` configurations: with plain GELU they load and quietly embed worse.
+        OpenAI's weights get quick GELU whatever the name says: with plain GELU they load and quietly embed worse.
         """
         import open_clip
 
-        model = open_clip.create_model(name, pretrained=tag)
-        size = model.visual.image_size
-        return cls(model, open_clip.get_tokenizer(name), size[0] if isinstance(size, tuple) else size)
+        model = open_clip.create_model(name, pretrained=tag, force_quick_gelu=tag == "openai")
+        return cls(model, open_clip.get_tokenizer(name), _side(model), resize=resize)
+
+    @classmethod
+    def unfilled(cls, name: str = "ViT-B-16-quickgelu", resize: Resize = by_area) -> Clip:
+        """A CLIP by open_clip's names whose weights are still random: for files that are already on disk."""
+        import open_clip
+
+        model = open_clip.CLIP(**open_clip.get_model_config(name))
+        return cls(model, open_clip.get_tokenizer(name), _side(model), resize=resize)
 
     @property
     def device(self) -> torch.device:
@@ -57,34 +67,43 @@ class Clip:
     def image(self, images: Tensor) -> Tensor:
         """(B, 3, h, w) in [-1, 1] -> (B, D), differentiable, not normalised to unit length.
 
-        Shrinks by area and enlarges bilinearly to `size`. Values outside [-1, 1] are let through: the gradient there
-        is what pulls them back.
+        Values outside [-1, 1] are let through: the gradient there is what pulls them back.
         """
-        if images.shape[-2:] != (self.size, self.size):
-            shrink = min(images.shape[-2:]) >= self.size
-            images = (
-                F.adaptive_avg_pool2d(images, self.size)
-                if shrink
-                else F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
-            )
+        images = self.resize(images, self.size)
         mean, std = (images.new_tensor(s)[:, None, None] for s in (self.mean, self.std))
         return self.model.encode_image(((images + 1) / 2 - mean) / std)
 
     @torch.no_grad()
     def text(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> (B, D), not normalised; each text is embedded once and remembered.
+        """Texts -> (B, D), not normalised; each text is embedded once and remembered, new ones all at once.
 
         Raises ValueError for an empty text. Warns of words that a small vocabulary does not have, and of the nearest.
         """
-        for text in texts:
-            if not text.strip():
-                raise ValueError(
-                    'the prompt is empty: say what the picture should look like, such as "a pencil sketch"'
-                )
-            if text not in self._known:
-                self._warn_of_unknown(text)
-                self._known[text] = self.model.encode_text(self.tokenizer([text]).to(self.device))[0].float()
+        if any(not text.strip() for text in texts):
+            raise ValueError('the prompt is empty: say what the picture should look like, such as "a pencil sketch"')
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        for text in new:
+            self._warn_of_unknown(text)
+        if new:
+            found = self.model.encode_text(self.tokenizer(new).to(self.device)).float()
+            self._known.update(zip(new, found, strict=True))
         return torch.stack([self._known[text] for text in texts])
+
+    @torch.no_grad()
+    def token_states(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> (B, L, width): the text tower's state at each token, after its last norm; "" is allowed.
+
+        What a text-conditional diffusion model reads. Warns as `text` does.
+        """
+        for text in texts:
+            self._warn_of_unknown(text)
+        seen = []
+        hook = self.model.ln_final.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        try:
+            self.model.encode_text(self.tokenizer(list(texts)).to(self.device))
+        finally:
+            hook.remove()
+        return seen[0].float()
 
     def _warn_of_unknown(self, text: str) -> None:
         unknown_words = getattr(self.tokenizer, "unknown_words", None)
@@ -96,3 +115,9 @@ class Clip:
                 UserWarning,
                 stacklevel=3,
             )
+
+
+def _side(model: nn.Module) -> int:
+    """The side of the square pictures that an open_clip model reads."""
+    size = model.visual.image_size
+    return size[0] if isinstance(size, tuple) else size

@@ -38,6 +38,13 @@ class VGG:
 
         return cls(vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features)
 
+    @classmethod
+    def unfilled(cls) -> VGG:
+        """The feature layers of VGG-19 with weights still random: for files that are already on disk."""
+        from torchvision.models.vgg import cfgs, make_layers
+
+        return cls(make_layers(cfgs["E"]))
+
     def to(self, device: str) -> VGG:
         """Move the network; returns self."""
         self.features.to(device)

@@ -1,0 +1,78 @@
+"""A vision transformer behind one small interface: pictures to keys and [CLS]. The network is timm's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .resize import bilinear
+from .vgg import IMAGENET_MEAN, IMAGENET_STD
+
+
+@dataclass(eq=False)
+class ViT:
+    """A timm `VisionTransformer`, read at its last block (Tumanyan et al. 2022, "Splicing ViT features").
+
+    size: the side, in pixels, of the square pictures it reads; others are resized to that, bilinearly, whatever their
+    shape. antialias: False as in the released DiffuseIT code; True averages over what shrinking would skip.
+    mean, std: of pictures in [0, 1], per channel.
+    """
+
+    model: nn.Module
+    size: int = 224
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    antialias: bool = False
+
+    def __post_init__(self) -> None:
+        if not getattr(self.model, "has_class_token", False):
+            raise ValueError(
+                f"{type(self.model).__name__} has no [CLS] token, whose features are needed: take a timm "
+                "VisionTransformer that has one, such as vit_base_patch8_224.dino"
+            )
+        self.model.eval().requires_grad_(False)
+
+    @classmethod
+    def pretrained(cls, name: str = "vit_base_patch8_224.dino") -> ViT:
+        """A released vision transformer by timm's name (DINO's ViT-B/8); its weights are downloaded on first use."""
+        import timm
+
+        model = timm.create_model(name, pretrained=True, num_classes=0)
+        config = model.pretrained_cfg
+        return cls(model, config["input_size"][-1], config["mean"], config["std"])
+
+    @classmethod
+    def unfilled(cls, name: str = "vit_base_patch8_224.dino") -> ViT:
+        """The same transformer with weights still random: for files that are already on disk."""
+        import timm
+
+        return cls(timm.create_model(name, pretrained=False, num_classes=0))
+
+    def to(self, device: torch.device | str) -> ViT:
+        """Move the network; returns self."""
+        self.model.to(device)
+        return self
+
+    def keys_and_cls(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) in [-1, 1] -> the last block's keys (B, T, D) and [CLS] (B, D), from one forward pass.
+
+        Row 0 of the keys is that of [CLS], then one row for each patch, the heads side by side. [CLS] is read where
+        it leaves the last block: before the final LayerNorm, which would take its length away.
+        """
+        images = bilinear(images, self.size, self.antialias)
+        mean, std = (images.new_tensor(s)[:, None, None] for s in (self.mean, self.std))
+        block, seen = self.model.blocks[-1], {}
+        hooks = [
+            block.attn.qkv.register_forward_hook(lambda module, inputs, output: seen.update(qkv=output)),
+            block.register_forward_hook(lambda module, inputs, output: seen.update(tokens=output)),
+        ]
+        try:
+            self.model.forward_features(((images + 1) / 2 - mean) / std)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        _, keys, _ = seen["qkv"].chunk(3, dim=-1)
+        return keys, seen["tokens"][:, 0]

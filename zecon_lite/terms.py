@@ -1,0 +1,111 @@
+"""Every loss by its name: how it is built for a run, and what it reads of the task.
+
+A loss of your own becomes one that recipes can name by one entry in `LOSSES`, and one in `READS` where it reads a
+prompt or the style picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from . import losses
+from .augment import Views
+from .denoiser import Denoiser
+from .guidance import Loss
+from .profiles import Models
+
+if TYPE_CHECKING:
+    from .recipes import Recipe, Task
+
+
+@dataclass(frozen=True)
+class Run:
+    """What losses are built from, one for each call of `Recipe.guidance`; what several losses share is made once."""
+
+    recipe: Recipe
+    task: Task
+    models: Models
+    denoiser: Denoiser
+    generator: torch.Generator
+
+    @property
+    def whole(self) -> Views:
+        """The recipe's views, but of the whole picture."""
+        return replace(self.recipe.views, area=None, stratified=False)
+
+    @cached_property
+    def features(self) -> losses.ViTFeatures:
+        return losses.ViTFeatures(self.models.vit)
+
+    @cached_property
+    def ensemble(self) -> losses.ClipEnsemble:
+        return losses.ClipEnsemble(
+            self.models.clips,
+            self.task.prompt,
+            self.task.source_prompt,
+            self.recipe.cuts,
+            self.recipe.templates(),
+            self.generator,
+        )
+
+    @cached_property
+    def style_embedding(self) -> Tensor:
+        """(1 or B, D): what CLIP sees in the style picture."""
+        with torch.no_grad():
+            return self.models.clip.image(self.task.style)
+
+    def clip_distance(self, wanted: str | Sequence[str] | Tensor, views: Views) -> Loss:
+        return losses.ClipDistance(self.models.clip, wanted, views, generator=self.generator)
+
+    def clip_direction(self, views: Views) -> Loss:
+        texts, same_views = (self.task.prompt, self.task.source_prompt), self.recipe.same_views
+        return losses.ClipDirection(self.models.clip, *texts, views, same_views, generator=self.generator)
+
+
+Builder = Callable[[Run], Loss]
+
+# In the order in which released code adds its terms up, which is also the order of their random draws.
+LOSSES: dict[str, Builder] = {
+    "clip_global": lambda run: run.clip_distance(run.task.prompt, run.whole),
+    "clip_global_patch": lambda run: run.clip_distance(run.task.prompt, run.recipe.views),
+    "clip_direction": lambda run: run.clip_direction(run.whole),
+    "clip_direction_patch": lambda run: run.clip_direction(run.recipe.views),
+    "clip_ensemble": lambda run: run.ensemble,
+    "clip_image": lambda run: run.clip_distance(run.style_embedding, run.recipe.views),
+    "gram": lambda run: losses.GramDistance(run.models.style_vgg, run.task.style),
+    "key_self_similarity": lambda run: losses.KeySelfSimilarity(run.features),
+    "key_contrast": lambda run: losses.KeyContrast(run.features, run.recipe.tau),
+    "key_contrast_adaptive": lambda run: losses.KeyContrast(
+        run.features, run.recipe.tau, losses.ContentFactor(run.ensemble)
+    ),
+    "cls_divergence": lambda run: losses.ClsDivergence(run.features),
+    "cls_style": lambda run: losses.ClsStyle(run.features, run.task.style),
+    "style_mse": lambda run: losses.PixelDistance(run.task.style),
+    "identity": lambda run: losses.Identity(run.models.face),
+    "zecon": lambda run: losses.ZeCon(
+        run.denoiser, patches=run.recipe.patches, tau=run.recipe.tau, generator=run.generator
+    ),
+    "mse": lambda run: losses.mse,
+    "vgg": lambda run: losses.VGGContent(run.models.vgg),
+    "range": lambda run: losses.out_of_range,
+}
+
+# What a loss reads of the task besides the source.
+READS: dict[str, tuple[str, ...]] = {
+    "clip_global": ("prompt",),
+    "clip_global_patch": ("prompt",),
+    "clip_direction": ("prompt", "source_prompt"),
+    "clip_direction_patch": ("prompt", "source_prompt"),
+    "clip_ensemble": ("prompt", "source_prompt"),
+    "key_contrast_adaptive": ("prompt", "source_prompt"),
+    "clip_image": ("style",),
+    "gram": ("style",),
+    "cls_style": ("style",),
+    "style_mse": ("style",),
+}
