@@ -1,0 +1,86 @@
+"""`zecon-lite edit`: a photograph in, the same with something else in it out (SDS, DDS, CDS)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import FIT_HELP, METHOD, MODELS, OUTPUT_HELP, RESULT, Fit, plain_messages, targets_of, weights_of
+
+ALSO_HELP = "Another PROMPT for the same photograph; may be repeated. The work on the source is shared."
+SOURCE_HELP = "What the photograph shows now, as in PROMPT's words."
+WEIGHT_HELP = "score or contrast; may be repeated. More contrast keeps more structure."
+LAYERS_HELP = 'Attention layers to compare, by a part of their names: "up_blocks.1"; may be repeated.'
+PATCH_HELP = "Side of the patches that are compared; may be repeated."
+MODEL_HELP = "A Stable Diffusion: a folder, or a name on the Hugging Face hub; without it, the bundled model."
+SIZE_HELP = "Short side of the result in pixels; without it, what the model was trained on."
+
+
+def edit(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='What it shall show: "a photo of a tiger".')],
+    output: Annotated[Path | None, RESULT("--output", "-o", metavar="PATH", help=OUTPUT_HELP)] = None,
+    also: Annotated[list[str] | None, RESULT(metavar="TEXT", help=ALSO_HELP)] = None,
+    seed: Annotated[int, RESULT(metavar="N", help="The same seed gives the same picture again.")] = 0,
+    source_prompt: Annotated[str | None, METHOD("--source-prompt", "-s", metavar="TEXT", help=SOURCE_HELP)] = None,
+    method: Annotated[str, METHOD("--method", "-m", metavar="NAME", help="sds, dds, cds or cds_cut_roles.")] = "cds",
+    iterations: Annotated[int | None, METHOD(min=1, metavar="N", help="Steps of the descent.")] = None,
+    weight: Annotated[
+        list[str] | None, METHOD("--weight", "-w", metavar="NAME=VALUE", help=WEIGHT_HELP)
+    ] = None,
+    guidance: Annotated[float | None, METHOD(metavar="X", help="How far the prompt leads away from no prompt.")] = None,
+    layers: Annotated[list[str] | None, METHOD(metavar="PART", help=LAYERS_HELP)] = None,
+    patch_size: Annotated[list[int] | None, METHOD(min=1, metavar="N", help=PATCH_HELP)] = None,
+    fit: Annotated[Fit, MODELS(help=FIT_HELP)] = Fit.native,
+    size: Annotated[int | None, MODELS(min=8, metavar="N", help=SIZE_HELP)] = None,
+    model: Annotated[str | None, MODELS(metavar="PATH|NAME", help=MODEL_HELP)] = None,
+    device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
+) -> None:
+    """Edit a photograph so that it shows PROMPT where it shows the source prompt now; the rest stays.
+
+    Every result carries its settings: read them with `zecon-lite info FILE`.
+
+    [bold]Examples[/]
+
+    zecon-lite edit cat.jpg "a photo of a tiger" --source-prompt "a photo of a cat"
+
+    zecon-lite edit cat.jpg "a pig" --also "a dog" -s "a cat" --weight contrast=5 --iterations 300
+
+    zecon-lite edit cat.jpg "a tiger" -s "a cat" --method dds --model ~/stable-diffusion
+    """
+    with plain_messages():
+        from .. import images
+        from ..distill import edit as change
+        from ..models.latent import Latent
+        from ..profiles import load_models, nearest
+        from ..scores import METHODS
+
+        if method not in METHODS:
+            raise ValueError(f"there is no method {method!r}; {nearest(method, METHODS)}")
+        chosen = METHODS[method].changed(weights=weights_of(weight or []), iterations=iterations, guidance=guidance)
+        given = {"layers": tuple(layers or ()), "patch_sizes": tuple(patch_size or ())}
+        chosen = replace(chosen, contrast=replace(chosen.contrast, **{k: v for k, v in given.items() if v}))
+        if source_prompt is None and chosen.needs_source_prompt:
+            raise ValueError(f'{method} compares with the source: say what it shows, as in --source-prompt "a cat"')
+        prompts = [prompt, *(also or [])]
+        targets = [t for text in prompts for t in targets_of(photo.stem, text, output, 1)]
+        if len(targets) > len(set(targets)):    # one file named for several prompts
+            targets = [t.with_stem(f"{t.stem}_{k}") for k, t in enumerate(targets)]
+        for target in targets:
+            images.check_destination(target)
+        source, models = images.load(photo), load_models("tiny", device)
+        try:
+            latent = models.latent if model is None else Latent.pretrained(model).to(models.device)
+        except ModuleNotFoundError as e:
+            raise ValueError(str(e)) from e
+
+        fitted = images.fit(source, size or latent.size, fit.value, latent.multiple)
+        result = change(fitted, prompts, source_prompt, method=chosen, latent=latent, seed=seed)
+        for k, target in enumerate(targets):
+            picture = result.image[k : k + 1].cpu()
+            picture = images.unpad(picture, source) if fit is Fit.pad else picture
+            images.save(picture, target, {**result.metadata(k), "photograph": photo.name, "fit": fit.value})
+            typer.echo(f"saved {target}")

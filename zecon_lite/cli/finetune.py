@@ -1,0 +1,182 @@
+"""`zecon-lite finetune` and `zecon-lite apply`: teach the network a style once, and give it to any photograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import METHOD, MODELS, RESULT, SUFFIXES, plain_messages, say
+
+RANK_HELP = "Rank of the learnt changes (LoRA); the library peft is needed. Without it, all weights learn."
+PER_STEP_HELP = "Update after each step, with a gradient through that step alone: less memory still."
+DEGREE_HELP = "How much of each adapter, 0 to 1; once for all, or once for each."
+MIX_HELP = "Mix what the networks believe, as in the paper, not their weights: a network pass for each adapter."
+UNSEEN_HELP = "First redraw a picture from outside the network's world, such as a few strokes, N times from noise."
+
+
+def finetune(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Photographs to learn from; a few dozen do.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='What they shall become: "a pencil sketch".')],
+    output: Annotated[
+        Path, RESULT("--output", "-o", metavar="FILE", help="The adapter that is written, a .safetensors file.")
+    ],
+    seed: Annotated[int, RESULT(metavar="N", help="The same seed learns the same again.")] = 0,
+    source_prompt: Annotated[str, METHOD(metavar="TEXT", help="What the photographs are.")] = "photo",
+    epochs: Annotated[int | None, METHOD(min=1, metavar="N", help="How often each photograph is seen.")] = None,
+    lr: Annotated[float | None, METHOD(metavar="X", help="Learning rate.")] = None,
+    t0: Annotated[int | None, METHOD(min=1, metavar="N", help="How far towards noise, in timesteps.")] = None,
+    rank: Annotated[int | None, METHOD(min=1, metavar="N", help=RANK_HELP)] = None,
+    per_step: Annotated[bool, METHOD("--per-step", help=PER_STEP_HELP)] = False,
+    profile: Annotated[str, MODELS(metavar="NAME", help="Which networks; tiny ships with the package.")] = "tiny",
+    device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
+) -> None:
+    """Teach the network to turn photographs into PROMPT (DiffusionCLIP), and keep what it learnt as a small file.
+
+    A run that was stopped goes on where it was when the same command is given again.
+
+    [bold]Examples[/]
+
+    zecon-lite finetune photos/ "a pencil sketch" -o pencil.safetensors
+
+    zecon-lite finetune photos/ "an oil painting" --epochs 12 --rank 8 -o oil.safetensors
+    """
+    with plain_messages():
+        import dataclasses
+
+        from .. import weights
+        from ..finetune import FINETUNE, step_by_step
+        from ..finetune import finetune as learn
+        from ..profiles import load_models
+
+        check_adapter_name(output)
+        photos = _photos(folder)
+        models = load_models(profile, device)
+        given = {"epochs": epochs, "lr": lr, "t0": t0, "rank": rank, "looks": step_by_step if per_step else None}
+        settings = FINETUNE.fitted_to(models)
+        settings = dataclasses.replace(settings, **{k: v for k, v in given.items() if v is not None})
+        unfinished = output.with_name(f"{output.name}.unfinished")
+        run = learn(
+            _pictures(photos, models),
+            prompt,
+            source_prompt=source_prompt,
+            models=models,
+            settings=settings,
+            seed=seed,
+            checkpoint=unfinished,
+            cache=weights.home() / "latents",
+        )
+        try:
+            *_, last = run
+        except ModuleNotFoundError as e:    # a rank without peft
+            raise ValueError(str(e)) from e
+        last.adapter.save(output)
+        unfinished.unlink(missing_ok=True)
+        typer.echo(f"saved {output} ({output.stat().st_size / 1e6:.1f} MB, from {len(photos)} photographs)")
+
+
+def apply(
+    adapters: Annotated[
+        list[Path], typer.Argument(metavar="ADAPTER...", help="Files that `zecon-lite finetune` wrote.")
+    ],
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph.")],
+    output: Annotated[Path, RESULT("--output", "-o", metavar="FILE", help="The picture (.png, .jpg, .webp).")],
+    seed: Annotated[int, RESULT(metavar="N", help="Of the noise that --unseen adds.")] = 0,
+    degree: Annotated[list[float] | None, METHOD(metavar="X", help=DEGREE_HELP)] = None,
+    mix: Annotated[bool, METHOD("--mix", help=MIX_HELP)] = False,
+    unseen: Annotated[int, METHOD(min=0, metavar="N", help=UNSEEN_HELP)] = 0,
+    size: Annotated[int | None, MODELS(min=8, metavar="N", help="Short side of the result in pixels.")] = None,
+    device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
+) -> None:
+    """Give a photograph what one or several adapters have learnt.
+
+    [bold]Examples[/]
+
+    zecon-lite apply pencil.safetensors cat.jpg -o out.png --degree 0.7
+
+    zecon-lite apply pencil.safetensors neon.safetensors cat.jpg -o out.png --degree 0.8 --degree 0.4
+    """
+    with plain_messages():
+        import torch
+
+        from .. import images
+        from ..adapters import Adapter, degree_of_change, tuned
+        from ..finetune import FINETUNE, journeys_of, translate
+        from ..latents import into_domain
+        from ..profiles import load_models
+
+        images.check_destination(output)
+        loaded = [Adapter.load(path) for path in adapters]
+        degrees = degree or [1.0]
+        degrees = degrees * len(loaded) if len(degrees) == 1 else degrees
+        profiles = sorted({adapter.about.get("profile", "tiny") for adapter in loaded})
+        if len(profiles) > 1:
+            raise ValueError(f"adapters must be of one profile to be used together; got {' and '.join(profiles)}")
+        models = load_models(profiles[0], device)
+        settings = journeys_of(loaded, FINETUNE.fitted_to(models))
+        source = images.fit(images.load(photo), size or models.size, multiple=models.multiple).to(models.device)
+        if unseen:
+            generator = torch.Generator().manual_seed(seed)
+            source = into_domain(models.denoiser, source, settings.t0, rounds=unseen, generator=generator).clamp(-1, 1)
+        if mix:
+            each = [tuned(models.denoiser, [adapter]) for adapter in loaded]
+            pupil = degree_of_change(models.denoiser, each, degrees)
+        else:
+            pupil = tuned(models.denoiser, loaded, degrees)
+        result = translate(source, pupil, models=models, settings=settings)
+        about = {
+            "software": f"zecon_lite {_version()}",
+            "method": "DiffusionCLIP (Kim et al., CVPR 2022)",
+            "prompt": " | ".join(adapter.about.get("prompt", "") for adapter in loaded),
+            "degree": " ".join(f"{d:g}" for d in degrees),
+            "profile": profiles[0],
+            "photograph": photo.name,
+        }
+        images.save(result.cpu(), output, about)
+        typer.echo(f"saved {output}")
+
+
+def check_adapter_name(path: Path) -> Path:
+    """The path, if an adapter can be written there; ask before long work. Raises ValueError or OSError."""
+    import os
+
+    if path.suffix != ".safetensors":
+        raise ValueError(f"the name {path.name!r} must end in .safetensors: try {path.stem}.safetensors")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}: make it first, or save elsewhere")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"the folder {path.parent} may not be written: save elsewhere")
+    return path
+
+
+def _photos(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}: give one that holds photographs to learn from")
+    photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not photos:
+        raise ValueError(f"the folder {folder} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}")
+    return photos
+
+
+def _pictures(photos: list[Path], models):
+    """The photographs as squares of the networks' own size, (B, 3, H, W); those that cannot be read are named."""
+    import torch
+
+    from .. import images
+
+    read = []
+    for path in photos:
+        try:
+            read.append(images.fit(images.load(path), models.size, "crop", models.multiple))
+        except (ValueError, OSError) as error:
+            say(f"{path.name} is left out: {error}", "warning", "yellow")
+    if not read:
+        raise ValueError(f"none of the {len(photos)} pictures could be read")
+    return torch.cat(read)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("zecon-lite")
