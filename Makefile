@@ -46,5 +46,5 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "Python cannot make an environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Setting up $(VENV); the first time this takes some minutes, PyTorch is large."
-	$(BIN)python -m pip install --disable-pip-version-check -e ".[book,latent,test]" $(PINS)
+	$(BIN)python -m pip install --disable-pip-version-check -e ".[book,latent,finetune,test]" $(PINS)
 	@touch $@

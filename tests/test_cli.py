@@ -46,8 +46,8 @@ def negative(monkeypatch):
     """In place of the networks, a restyling that gives the negative; returns the calls that reached it."""
     calls = []
 
-    def restyle(source, prompt, *, source_prompt, recipe, models, seed, batch):
-        calls.append({"source": source, "source_prompt": source_prompt, "recipe": recipe, "seed": seed})
+    def restyle(source, prompt, *, style, source_prompt, recipe, models, seed, batch):
+        calls.append({"source": source, "style": style, "source_prompt": source_prompt, "recipe": recipe, "seed": seed})
         task = recipes.Task(source, prompt, source_prompt)
         return stylize.Result(-source.repeat(batch, 1, 1, 1), (), recipe, seed, task, models.profile.name)
 
@@ -122,6 +122,15 @@ def test_the_options_reach_the_method(photo, negative):
     assert recipe.weights["mse"] == 2.5 and recipe.weights["zecon"] == 0.5
     assert (call["seed"], call["source_prompt"]) == (3, "a cat")
     assert call["source"].shape == (1, 3, 32, 32)
+
+
+def test_a_style_picture_reaches_the_method_and_names_the_result(photo, negative):
+    Image.new("LA", (30, 90), (200, 120)).save("starry night.png")
+    done = run("stylize", photo, "--style", "starry night.png", "--recipe", "gram_clip")
+    assert done.exit_code == 0 and done.stdout == "saved cat_starry-night.png\n"
+    assert same(negative[0]["style"], images.load("starry night.png"))
+    settings = images.read_metadata("cat_starry-night.png")
+    assert settings["style"] == "starry night.png" and settings["prompt"] == ""
 
 
 def test_the_result_carries_its_settings_and_info_shows_them(photo, negative):
@@ -257,7 +266,12 @@ def test_a_bad_photograph_is_refused_with_the_cure(folder, negative, data, messa
         (["  "], "the prompt is empty: say what the photograph shall look like"),
         (["a sketch", "-o", "nowhere/out.png"], "there is no folder nowhere: make it first, or save elsewhere"),
         (["a sketch", "-o", "out.bmp"], "the name 'out.bmp' must end in one of .png, .jpg, .jpeg, .webp: try out.png"),
-        ([], "Missing argument 'PROMPT'"),
+        ([], "the recipe 'zecon' is guided by text: give a prompt"),
+        (["--style", "cat.jpg"], "the recipe 'zecon' is guided by text: give a prompt"),
+        (["a sketch", "--style", "cat.jpg"], "does not read a style picture: leave it out, or take diffuseit_image"),
+        (["--recipe", "gram_clip"], "takes its style from a picture, and there is none"),
+        (["a sketch", "--recipe", "gram_clip", "--style", "cat.jpg"], "does not read the prompt: give one of them"),
+        (["--recipe", "gram_clip", "--style", "lost.png"], "there is no file lost.png"),
     ],
 )
 def test_a_bad_option_is_refused_with_the_cure_before_any_work(photo, negative, options, message):
@@ -329,7 +343,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture(pho
 @pytest.mark.parametrize("recipe", recipes.RECIPES)
 def test_every_recipe_restyles_a_photograph_of_any_shape(folder, recipe):
     images.save(images.fit(images.photograph("rocket"), 96)[..., :96, :120], "rocket.png")
-    done = run("stylize", "rocket.png", "an oil painting", "-r", recipe, "-o", "out.png", *QUICK)
+    asked = ["--style", "rocket.png"] if "style" in recipes.RECIPES[recipe].reads else ["an oil painting"]
+    done = run("stylize", "rocket.png", *asked, "-r", recipe, "-o", "out.png", *QUICK)
     assert done.exit_code == 0, done.stderr
     result, source = images.load("out.png"), images.fit(images.load("rocket.png"), 64)
     assert result.shape == source.shape and not result.equal(source)

@@ -25,19 +25,25 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # Import from a lower row only. Modules of one folder (losses, models, ...) count as one row and may import each other.
 ROWS = [
     {"progress"},
-    {"images", "schedule", "augment", "state", "models", "weights"},
+    {"images", "schedule", "augment", "state", "models", "weights", "colour"},
     {"denoiser", "guidance"},
     {"samplers", "losses"},
+    {"latents"},
+    {"adapters"},
     {"show", "tiny"},
     {"profiles"},
-    {"recipes", "metrics", "exercises"},
-    {"stylize"},
+    {"terms", "ways"},
+    {"recipes", "metrics", "exercises", "scores", "finetune"},
+    {"stylize", "distill"},
+    {"benchmark"},
+    {"evaluate"},
     {"widgets", "cli"},
 ]
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 # Slow to import, or needed by few: only inside functions, but for the modules that are about one of them.
 WIDGETS, TERMINAL = {"anywidget", "traitlets", "ipywidgets", "IPython"}, {"typer", "rich"}
-LAZY = {"matplotlib", "open_clip", "timm", "skimage", "scipy", "torchvision"} | WIDGETS | TERMINAL
+LAZY = {"matplotlib", "peft", "open_clip", "timm", "skimage", "scipy", "torchvision"} | WIDGETS | TERMINAL
+LAZY |= {"diffusers", "transformers"}
 OWN_DOOR = {"widgets": WIDGETS, "cli": TERMINAL, "tiny/image_tower.py": {"timm"}}
 
 
@@ -127,6 +133,7 @@ def test_every_imported_library_is_required():
     required = {normalised(r)[0] for r in requirements()}
     names = {"PIL": "pillow", "skimage": "scikit-image", "open_clip": "open-clip-torch", "yaml": "pyyaml"}
     names |= {"traitlets": "ipywidgets", "IPython": "ipywidgets", "nbformat": "papermill"}        # which bring them
+    names |= {"filelock": "torch"}
     ours = {"zecon_lite", *(path.stem for path in [*(ROOT / "tests").glob("*.py"), *(ROOT / "book").rglob("*.py")])}
     for path in [*MODULES, *(ROOT / "tests").glob("*.py"), *(ROOT / "book").rglob("*.py")]:
         for module, _ in imports(path):
@@ -139,7 +146,7 @@ def test_the_conda_environment_leaves_everything_to_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     *conda, last = environment["dependencies"]
     assert conda == [f"python{PROJECT['requires-python']}", "pip"]
-    assert last == {"pip": ["-e .[book,latent,test]"]}
+    assert last == {"pip": ["-e .[book,latent,finetune,test]"]}
     assert {"book", "test"} <= set(PROJECT["optional-dependencies"])
     assert environment["name"] == PROJECT["name"]
 
@@ -149,7 +156,7 @@ def test_the_constraints_pin_what_is_required():
     pinned = {normalised(line)[0] for line in lines if not line.startswith("#")}
     assert "zecon-lite" not in pinned
     assert all(re.fullmatch(r"[\w.-]+==\S+", line) for line in lines if not line.startswith("#"))
-    for requirement in requirements("book", "latent", "test"):
+    for requirement in requirements("book", "latent", "finetune", "test"):
         name, rest = normalised(requirement)
         if ";" not in rest:
             assert name in pinned, f"add {name} to constraints.txt"

@@ -3,7 +3,21 @@
 import pytest
 import torch
 
-from zecon_lite.metrics import colour_distance, luminance, ssim, style_probability
+from zecon_lite.metrics import (
+    JUDGES,
+    colour_distance,
+    edge_f1,
+    edges,
+    frechet_distance,
+    interval,
+    judge,
+    luminance,
+    mask_iou,
+    object_accuracy,
+    ssim,
+    style_accuracy,
+    style_probability,
+)
 from zecon_lite.tiny import world
 
 
@@ -41,11 +55,101 @@ def test_colour_distance_ignores_where_a_texture_falls():
     torch.testing.assert_close(colour_distance(image, image + 0.3), torch.full((4,), 0.3))
 
 
-def test_the_judge_knows_true_styles_from_photographs():
-    held_out = scenes(12)
-    truth = torch.cat(
+def test_the_strongest_tenth_of_a_picture_are_its_edges_and_a_flat_one_has_none():
+    image = scenes().image
+    assert ((edges(image).float().mean((1, 2, 3)) - 0.1).abs() < 0.01).all()
+    assert torch.equal(edges(image), edges(0.2 * image - 0.5)), "a pale drawing has the same edges"
+    assert not edges(torch.zeros(1, 3, 64, 64)).any()
+
+
+def test_edges_may_lie_a_pixel_beside_and_not_ten():
+    image = scenes().image
+    torch.testing.assert_close(edge_f1(image, image), torch.ones(4))
+    inner = torch.nn.functional.pad(image[..., 12:-12, 12:-12], (12, 12, 12, 12), value=-1.0)
+    assert (edge_f1(inner, inner.roll(1, dims=2)) > 0.99).all()
+    assert (edge_f1(inner, inner.roll(10, dims=2)) < 0.8).all()
+    assert edge_f1(image, torch.zeros_like(image)).abs().max() == 0
+
+
+def test_frechet_distance_of_gaussians_in_closed_form():
+    a = torch.randn(50, 6, generator=torch.Generator().manual_seed(0)).double()
+    assert frechet_distance(a, a) < 1e-9
+    shift = torch.arange(6.0)
+    assert abs(frechet_distance(a, a + shift) - shift.square().sum().item()) < 1e-9
+    wanted = 4 * a.var(0).sum() + (2 * a.mean(0)).square().sum()          # (1 - 3)^2 tr A, means a and 3 a
+    assert abs(frechet_distance(a, 3 * a) - wanted.item()) < 1e-9
+
+
+def test_frechet_distance_equals_the_unsymmetric_form():
+    g = torch.Generator().manual_seed(1)
+    a, b = torch.randn(80, 5, generator=g).double(), torch.randn(60, 5, generator=g).double() @ torch.rand(
+        5, 5, generator=g
+    ).double()
+    cross = torch.linalg.eigvals(a.T.cov() @ b.T.cov()).real.clamp_min(0).sqrt().sum()
+    wanted = (a.mean(0) - b.mean(0)).square().sum() + a.T.cov().trace() + b.T.cov().trace() - 2 * cross
+    assert abs(frechet_distance(a, b) - wanted.item()) < 1e-8
+    assert abs(frechet_distance(a, b) - frechet_distance(b, a)) < 1e-8
+
+
+def test_a_covariance_needs_two_pictures():
+    with pytest.raises(ValueError, match="at least two pictures; got 1 and 3"):
+        frechet_distance(torch.zeros(1, 4), torch.zeros(3, 4))
+
+
+def test_an_interval_holds_the_mean_and_shrinks_with_more_scenes():
+    values = torch.rand(400, generator=torch.Generator().manual_seed(0))
+    mean, low, high = interval(values, torch.arange(400))
+    assert low < mean < high and abs(mean - values.mean().item()) < 1e-6
+    standard_error = values.std().item() / 20
+    assert abs((high - low) / (2 * 1.96 * standard_error) - 1) < 0.1
+    assert interval(values, torch.arange(400)) == (mean, low, high), "the same numbers, the same interval"
+
+
+def test_pictures_of_one_scene_do_not_count_as_independent():
+    values, scene = torch.tensor([0.0, 1.0, 0.2, 0.7, 0.9]), torch.arange(5)
+    assert interval(values, scene) == pytest.approx(interval(values.repeat(30), scene.repeat(30)))
+    mean, low, high = interval(torch.rand(9), torch.zeros(9))
+    assert low == mean == high
+
+
+def truths(held_out):
+    """The k-th scene in the k-th style."""
+    return torch.cat(
         [world.apply_style(s, held_out.image[k : k + 1], held_out.seeds[k : k + 1]) for k, s in enumerate(world.STYLES)]
     )
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_a_judge_that_guides_nothing_knows_styles_and_objects(name):
+    held_out = scenes(12)
+    assert style_accuracy(truths(held_out), list(world.STYLES), judge(name)).mean() >= 0.75
+    assert style_accuracy(held_out.image, "photo", judge(name)).mean() >= 0.75
+    assert object_accuracy(held_out.image, held_out.object, judge(name)).mean() > 2 / len(world.OBJECTS)
+    assert object_accuracy(held_out.image, (held_out.object + 1) % 12, judge(name)).mean() < 0.5
+
+
+def test_accuracy_is_whether_the_probability_is_the_largest():
+    held_out = scenes(12)
+    every = torch.stack([style_probability(held_out.image, s, judge("judge_a")) for s in ("photo", *world.STYLES)])
+    torch.testing.assert_close(every.sum(0), torch.ones(12))
+    first = style_accuracy(held_out.image, "photo", judge("judge_a"))
+    assert torch.equal(first, (every.argmax(0) == 0).float())
+
+
+def test_the_segmenter_finds_the_object_in_every_style_and_not_in_another_scene():
+    held_out = scenes(12)
+    found = mask_iou(truths(held_out), held_out.mask)
+    assert found.mean() > 0.5 and found.mean() > 2 * mask_iou(truths(held_out), 1 - held_out.mask).mean()
+
+
+def test_an_unknown_judge_is_refused():
+    with pytest.raises(ValueError, match="no judge 'clip'; there are vgg, judge_a, judge_b"):
+        judge("clip")
+
+
+def test_the_judge_knows_true_styles_from_photographs():
+    held_out = scenes(12)
+    truth = truths(held_out)
     assert style_probability(truth, list(world.STYLES)).mean() > 0.8
     assert style_probability(held_out.image, list(world.STYLES)).mean() < 0.1
     assert style_probability(held_out.image, "photo").mean() > 0.8

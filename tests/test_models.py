@@ -4,10 +4,12 @@ import warnings
 
 import pytest
 import torch
+from golden import load
 from torch import nn
 
 from zecon_lite import load_models
-from zecon_lite.models.clip import Clip
+from zecon_lite.models.clip import OPENAI_MEAN, OPENAI_STD, Clip
+from zecon_lite.models.resize import bicubic_centre
 from zecon_lite.models.vgg import VGG
 from zecon_lite.tiny import world
 from zecon_lite.tiny.networks import VGG_LAYERS, WordTokenizer, build_vgg
@@ -131,3 +133,11 @@ def test_vgg_layers_are_numbered_as_in_torchvisions_vgg19():
         full = vgg19(weights=None).features
     for k in range(7):
         assert type(full[k]) is type(build_vgg()[k])
+
+
+def test_diffusionclips_recorded_clip_input_is_reproduced_with_and_without_antialias():
+    recorded = {name: torch.from_numpy(array) for name, array in load("diffusionclip/cliploss.npz").items()}
+    mean, std = (torch.tensor(s)[:, None, None] for s in (OPENAI_MEAN, OPENAI_STD))
+    for antialias, name in ((True, "torchvision_default_antialias"), (False, "no_antialias_as_torch1.7")):
+        ours = (bicubic_centre((recorded["pre_in"] + 1) / 2, 28, antialias) - mean) / std
+        torch.testing.assert_close(ours, recorded[f"pre_out_{name}"], atol=1e-5, rtol=0)

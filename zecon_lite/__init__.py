@@ -8,27 +8,41 @@ Images: float (B, 3, H, W) in [-1, 1]. Two clocks: `i` a position in the schedul
     result.save("sketch.png")
 """
 
-from . import augment, images, losses
+from . import augment, colour, images, losses
+from .adapters import Adapter, Mixture, bands, degree_of_change, tuned
 from .denoiser import Denoiser, LearnedVariance, Prediction, VPrediction
+from .distill import Edit, EditStep, edit
+from .evaluate import evaluate
+from .finetune import FINETUNE, FineTune, TrainStep, translate
 from .guidance import Guidance
-from .models import VGG, Clip, UNet, UNetConfig
+from .models import VGG, Clip, Latent, UNet, UNetConfig, ViT
 from .profiles import PROFILES, Models, Profile, load_models
 from .recipes import RECIPES, Recipe, Task, inverted, inverted_as_noise, noised
 from .samplers import ddim_step, ddpm_step, invert, look, sample
 from .schedule import Schedule
+from .scores import METHODS, Method
 from .state import State, Step
 from .stylize import Result, stylize
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "FINETUNE",
+    "METHODS",
     "PROFILES",
     "RECIPES",
     "VGG",
+    "Adapter",
     "Clip",
     "Denoiser",
+    "Edit",
+    "EditStep",
+    "FineTune",
     "Guidance",
+    "Latent",
     "LearnedVariance",
+    "Method",
+    "Mixture",
     "Models",
     "Prediction",
     "Profile",
@@ -38,12 +52,19 @@ __all__ = [
     "State",
     "Step",
     "Task",
+    "TrainStep",
     "UNet",
     "UNetConfig",
     "VPrediction",
+    "ViT",
     "augment",
+    "bands",
+    "colour",
     "ddim_step",
     "ddpm_step",
+    "degree_of_change",
+    "edit",
+    "evaluate",
     "images",
     "invert",
     "inverted",
@@ -54,4 +75,6 @@ __all__ = [
     "noised",
     "sample",
     "stylize",
+    "translate",
+    "tuned",
 ]

@@ -1,23 +1,37 @@
 """How much of the content stayed, and how much of the style came.
 
-All take pictures (B, 3, H, W) in [-1, 1] and return one number per picture, (B,).
+All but `frechet_distance` and `interval` take pictures (B, 3, H, W) in [-1, 1] and return one number per picture, (B,).
+The networks that judge are bundled, small, and know the style world only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import weights
+from .tiny import world
+from .tiny.judges import Segmenter, build_judge_a, build_judge_b, overlap
+from .tiny.networks import VGGClassifier
+
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
+JUDGES = ("judge_a", "judge_b")
+"""The bundled judges that guide nothing: a plain convolutional network and a ConvNeXt (see `tiny.judges`)."""
+
+Judge = Callable[[Tensor], tuple[Tensor, ...]]  # pictures -> logits of styles (photo first), objects, backgrounds
+
+
+# ------------------------------------------------------------------------------------------------------------- content
 
 
 def luminance(images: Tensor) -> Tensor:
     """(B, 3, H, W) -> (B, 1, H, W) in [0, 1]."""
-    weights = images.new_tensor(LUMINANCE)[:, None, None]
-    return ((images + 1) / 2 * weights).sum(1, keepdim=True)
+    shares = images.new_tensor(LUMINANCE)[:, None, None]
+    return ((images + 1) / 2 * shares).sum(1, keepdim=True)
 
 
 def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
@@ -35,36 +49,148 @@ def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     return ((2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean((1, 2, 3))
 
 
+def edges(images: Tensor, share: float = 0.1) -> Tensor:
+    """(B, 1, H, W) bool: the `share` of each picture where luminance changes most (Sobel); no edges in a flat picture.
+
+    A share and not a threshold, so that a pale drawing has as many edges as a photograph.
+    """
+    slope = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]).to(images)
+    kernels = torch.stack([slope, slope.T])[:, None]
+    size = F.conv2d(F.pad(luminance(images), (1, 1, 1, 1), mode="replicate"), kernels).norm(dim=1, keepdim=True)
+    limit = size.flatten(1).quantile(1 - share, dim=1)[:, None, None, None]
+    return (size >= limit) & (size > 1e-3)
+
+
+def edge_f1(a: Tensor, b: Tensor, tolerance: int = 1) -> Tensor:
+    """Do the pictures' strongest edges lie in the same places? F1 of precision and recall, in [0, 1].
+
+    An edge counts as found within `tolerance` pixels, as in the boundary measure of Martin, Fowlkes & Malik (2004),
+    whose one-to-one matching is left out.
+    """
+    ea, eb = edges(a).float(), edges(b).float()
+
+    def share_near(mine: Tensor, other: Tensor) -> Tensor:
+        reach = F.max_pool2d(other, 2 * tolerance + 1, stride=1, padding=tolerance)
+        return (mine * reach).sum((1, 2, 3)) / mine.sum((1, 2, 3)).clamp_min(1)
+
+    precision, recall = share_near(ea, eb), share_near(eb, ea)
+    return 2 * precision * recall / (precision + recall).clamp_min(1e-12)
+
+
+@torch.no_grad()
+def mask_iou(images: Tensor, masks: Tensor) -> Tensor:
+    """Does the bundled segmenter still find the main object where it is? Intersection over union, in [0, 1].
+
+    masks: (B, 1, H, W) in [0, 1], the renderer's own. Sides must be multiples of 8.
+    """
+    return overlap(_bundled("segmenter")(images.cpu().float()).sigmoid(), masks.cpu())
+
+
 def colour_distance(a: Tensor, b: Tensor, cells: int = 8) -> Tensor:
     """Root mean squared difference of the pictures' colours in `cells` x `cells` averages, in [0, 2]."""
     a, b = (F.adaptive_avg_pool2d(z, cells) for z in (a, b))
     return (a - b).square().mean((1, 2, 3)).sqrt()
 
 
-@cache
-def _judge() -> nn.Module:
-    """The bundled VGG with its classification head: it never saw a prompt, and its style head guides nothing."""
-    from . import weights
-    from .tiny.networks import VGGClassifier
+# --------------------------------------------------------------------------------------------------------------- style
 
-    tensors = weights.read(weights.BUNDLED / "vgg.safetensors")
-    return weights.load_into(weights.build(VGGClassifier), tensors, "the bundled style judge")
+
+def judge(name: str) -> nn.Module:
+    """A bundled network that judges looks: one of JUDGES, or "vgg", whose early layers also serve as a content loss.
+
+    (B, 3, H, W) in [-1, 1] -> logits of styles (photo first), objects and backgrounds. Raises ValueError for another
+    name.
+    """
+    if name not in ("vgg", *JUDGES):
+        raise ValueError(f"there is no judge {name!r}; there are vgg, {', '.join(JUDGES)}")
+    return _bundled(name)
 
 
 @torch.no_grad()
-def style_probability(images: Tensor, style: str | list[str]) -> Tensor:
-    """The probability that the bundled judge gives to a style of the style world ("pencil", ..., or "photo").
+def style_probability(images: Tensor, style: str | Sequence[str], judge: Judge | None = None) -> Tensor:
+    """The probability that a judge gives to a style of the style world ("pencil", ..., or "photo").
 
-    style: one name for all pictures or one for each. The judge is a small classifier trained on the style world's true
-    pictures, labelled as such wherever it is quoted; guidance uses its first layers only, for content.
-    Raises ValueError for an unknown style.
+    style: one name for all pictures or one for each. judge: see `judge`; without it, the bundled VGG. It is a small
+    classifier trained on the style world's true pictures, labelled as such wherever it is quoted; guidance uses its
+    first layers only, for content. Raises ValueError for an unknown style.
     """
-    from .tiny import world
+    wanted = _positions(images, style)
+    logits, *_ = (judge or _bundled("vgg"))(images.cpu().float())
+    return logits.softmax(1)[torch.arange(len(images)), wanted]
 
+
+@torch.no_grad()
+def style_accuracy(images: Tensor, style: str | Sequence[str], judge: Judge | None = None) -> Tensor:
+    """1 where the judge puts the style before all others, else 0. Arguments and errors as in `style_probability`."""
+    wanted = _positions(images, style)
+    logits, *_ = (judge or _bundled("vgg"))(images.cpu().float())
+    return (logits.argmax(1) == wanted).float()
+
+
+@torch.no_grad()
+def object_accuracy(images: Tensor, objects: Tensor, judge: Judge | None = None) -> Tensor:
+    """1 where the judge names the scene's main object, else 0. objects: (B,) positions in `world.OBJECTS`."""
+    _, logits, *_ = (judge or _bundled("vgg"))(images.cpu().float())
+    return (logits.argmax(1) == objects.cpu()).float()
+
+
+def _positions(images: Tensor, style: str | Sequence[str]) -> Tensor:
+    """(B,) int64, where each picture's wanted style stands among the judge's."""
     names = ["photo", *world.STYLES]
     wanted = [style] * len(images) if isinstance(style, str) else list(style)
     for name in wanted:
         if name not in names:
             raise ValueError(f"there is no style {name!r}; there are {', '.join(names)}")
-    logits, _, _ = _judge()(images.cpu().float())
-    return logits.softmax(1)[torch.arange(len(images)), torch.tensor([names.index(name) for name in wanted])]
+    return torch.tensor([names.index(name) for name in wanted])
+
+
+# ----------------------------------------------------------------------------------------------- of many pictures
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """The squared Frechet distance of two Gaussians fitted to features (n, D) and (m, D) (Heusel et al. 2017, eq. 6).
+
+    |mean_a - mean_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), with the symmetric square root by eigenvalues, in float64.
+    Small samples are biased: far fewer pictures than D give covariances of low rank, and even two samples of the same
+    thing stand apart (Chong & Forsyth 2020). Compare only distances of equally many pictures, and read them against
+    the distance that true pictures reach. Raises ValueError for fewer than two pictures.
+    """
+    if len(a) < 2 or len(b) < 2:
+        raise ValueError(f"a covariance needs at least two pictures; got {len(a)} and {len(b)}")
+    a, b = a.double(), b.double()
+    root = _symmetric_root(a.T.cov())
+    cross = torch.linalg.eigvalsh(root @ b.T.cov() @ root).clamp_min(0).sqrt().sum()
+    return max(0.0, ((a.mean(0) - b.mean(0)).square().sum() + a.var(0).sum() + b.var(0).sum() - 2 * cross).item())
+
+
+def interval(values: Tensor, scenes: Tensor, resamples: int = 2000) -> tuple[float, float, float]:
+    """Mean, low and high end of its 95 % bootstrap interval (Efron 1979, percentiles), resampling whole scenes.
+
+    values, scenes: (n,), the scene of each value as any integer. Pictures of one scene in several styles and seeds
+    are easy or hard together: to draw them one by one would make the interval too narrow. Same input, same interval.
+    """
+    _, scene = scenes.unique(return_inverse=True)
+    n = int(scene.max()) + 1
+    totals = torch.zeros(n, dtype=torch.float64).index_add_(0, scene, values.double())
+    counts = torch.zeros(n, dtype=torch.float64).index_add_(0, scene, torch.ones_like(values, dtype=torch.float64))
+    pick = torch.randint(n, (resamples, n), generator=torch.Generator().manual_seed(0))
+    means = totals[pick].sum(1) / counts[pick].sum(1)
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return (totals.sum() / counts.sum()).item(), low, high
+
+
+def _symmetric_root(matrix: Tensor) -> Tensor:
+    """The symmetric square root of a positive semidefinite matrix; rounding's negative eigenvalues count as 0."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+# ------------------------------------------------------------------------------------------------ the bundled networks
+
+_BUILDERS = {"vgg": VGGClassifier, "judge_a": build_judge_a, "judge_b": build_judge_b, "segmenter": Segmenter}
+
+
+@cache
+def _bundled(name: str) -> nn.Module:
+    tensors = weights.read(weights.BUNDLED / f"{name}.safetensors")
+    return weights.load_into(weights.build(_BUILDERS[name]), tensors, f"the bundled {name}")

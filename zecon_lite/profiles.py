@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from . import weights
 from .denoiser import Denoiser, LearnedVariance, VPrediction
 from .models.clip import Clip
+from .models.latent import Latent, eps_from_v
+from .models.resize import Resize, bilinear, by_area
 from .models.unet import UNet, UNetConfig
 from .models.vgg import VGG
+from .models.vit import ViT
 from .schedule import Schedule
 
 
@@ -27,7 +30,9 @@ class Profile:
     """Numbers and addresses of one set of networks.
 
     size: native side in pixels. denoiser: how the UNet's output is read. small: whether recipes should use the
-    settings tuned for the bundled networks (`Recipe.small`).
+    settings tuned for the bundled networks (`Recipe.small`). style_layers: the ReLUs of the VGG whose Gram matrices are
+    style. clips: the ensemble that DiffuseIT asks; None: `clip` alone. face: portraits (B, 3, 112, 112) in [-1, 1] to
+    embeddings (B, D); none comes with the package.
     """
 
     name: str
@@ -39,6 +44,11 @@ class Profile:
     feature_blocks: tuple[int, ...]
     clip: Callable[[], Clip]
     vgg: Callable[[], VGG]
+    vit: Callable[[], ViT] = ViT.pretrained
+    latent: Callable[[], Latent] = Latent.pretrained
+    clips: Callable[[], Sequence[Clip]] | None = None
+    style_layers: tuple[int, ...] = (1, 6, 11, 20, 29)    # relu1_1 to relu5_1 of VGG-19
+    face: Callable[[], Callable[[Tensor], Tensor]] | None = None
     small: bool = False
 
 
@@ -75,6 +85,38 @@ class Models:
     def vgg(self) -> VGG:
         """The network whose early layers judge whether content stayed."""
         return self.profile.vgg().to(self.device)
+
+    @cached_property
+    def style_vgg(self) -> VGG:
+        """The same network, read where Gram matrices are taken."""
+        return replace(self.vgg, layers=self.profile.style_layers)
+
+    @cached_property
+    def vit(self) -> ViT:
+        """The transformer whose keys say how a picture is laid out."""
+        return self.profile.vit().to(self.device)
+
+    @cached_property
+    def latent(self) -> Latent:
+        """The text-conditional latent diffusion model that SDS, DDS and CDS ask."""
+        return self.profile.latent().to(self.device)
+
+    @cached_property
+    def clips(self) -> tuple[Clip, ...]:
+        """The CLIPs that DiffuseIT asks together."""
+        if self.profile.clips is None:
+            return (self.clip,)
+        return tuple(clip.to(self.device) for clip in self.profile.clips())
+
+    @cached_property
+    def face(self) -> Callable[[Tensor], Tensor]:
+        """The network that tells faces apart. Raises ValueError where the profile has none."""
+        if self.profile.face is None:
+            raise ValueError(
+                f"the profile {self.profile.name!r} has no face network: give it one with "
+                "dataclasses.replace(profile, face=...), such as ArcFace's IR-SE50"
+            )
+        return self.profile.face()
 
 
 def load_models(
@@ -127,6 +169,41 @@ def _tiny_vgg() -> VGG:
     return VGG(features, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
+def _tiny_vit() -> ViT:
+    from .tiny.networks import SIZE, build_vit
+
+    tensors = {k.removeprefix("vit."): v for k, v in _bundled("vit").items() if k.startswith("vit.")}
+    model = weights.load_into(build_vit(), tensors, "the bundled ViT")
+    return ViT(model, SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+def _tiny_latent() -> Latent:
+    from .tiny.networks import SIZE, WordTokenizer, build_autoencoder, build_latent_unet, build_text_tower
+
+    for name in ("autoencoder", "latent"):
+        if not (weights.BUNDLED / f"{name}.safetensors").exists():
+            raise FileNotFoundError(
+                f"the bundled latent diffusion model is not trained: {name}.safetensors is not in {weights.BUNDLED}; "
+                "train it with python -m zecon_lite.tiny.train autoencoder, then python -m zecon_lite.tiny.train "
+                "latent, or use Stable Diffusion with latent=Latent.pretrained()"
+            )
+    cards = {name: json.loads((weights.BUNDLED / f"{name}.json").read_text()) for name in ("autoencoder", "latent")}
+    autoencoder = weights.load_into(
+        build_autoencoder(cards["autoencoder"]["scaling_factor"]), _bundled("autoencoder"), "the bundled autoencoder"
+    )
+    tensors, tokenizer = _bundled("latent"), WordTokenizer(cards["latent"]["vocabulary"])
+    unet, tower = (
+        weights.load_into(network, {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}, name)
+        for network, part, name in (
+            (build_latent_unet(), "unet.", "the bundled latent UNet"),
+            (build_text_tower(len(tokenizer)), "text.", "the bundled latent model's text tower"),
+        )
+    )
+    reader = Clip(tower, tokenizer, SIZE)
+    table = Schedule.scaled_linear().alphas_cumprod
+    return Latent(autoencoder, unet, tower, reader.token_states, table, eps_from_v, "tiny")
+
+
 def _tiny() -> Profile:
     from .tiny.networks import FEATURE_BLOCKS, SIZE, UNET
 
@@ -140,11 +217,62 @@ def _tiny() -> Profile:
         FEATURE_BLOCKS,
         _tiny_clip,
         _tiny_vgg,
+        vit=_tiny_vit,
+        latent=_tiny_latent,
+        style_layers=(1, 6, 11, 16),
         small=True,
     )
 
 
 # --------------------------------------------------------------------------------------------- the papers' checkpoints
+
+# OpenAI's five, in DiffuseIT's order: their names in the manifest, and open_clip's for the networks. OpenAI's weights
+# need the `-quickgelu` configurations: with plain GELU they load and quietly embed worse.
+_ENSEMBLE = {
+    "clip-rn50": "RN50-quickgelu",
+    "clip-rn50x4": "RN50x4-quickgelu",
+    "clip-vit-b-32": "ViT-B-32-quickgelu",
+    "clip-rn50x16": "RN50x16-quickgelu",
+    "clip-vit-b-16": "ViT-B-16-quickgelu",
+}
+
+
+def _published(name: str) -> dict[str, Tensor]:
+    """The tensors of a published file, by its name in the manifest; fetched if it is not there."""
+    (file,) = weights.MANIFEST[name]
+    return weights.read(weights.find(file))
+
+
+def _clip(name: str = "clip-vit-b-16", resize: Resize = by_area) -> Clip:
+    clip = Clip.unfilled(_ENSEMBLE[name], resize)
+    wanted, tensors = clip.model.state_dict(), _published(name)
+    # OpenAI's archives also carry numbers of their program, such as the length of a text.
+    weights.load_into(clip.model, {k: v for k, v in tensors.items() if k in wanted}, name)
+    return clip
+
+
+def _ensemble() -> list[Clip]:
+    return [_clip(name, bilinear) for name in _ENSEMBLE]
+
+
+def _vgg() -> VGG:
+    vgg = VGG.unfilled()
+    tensors = {k.removeprefix("features."): v for k, v in _published("vgg19").items() if k.startswith("features.")}
+    weights.load_into(vgg.features, tensors, "vgg19")
+    return vgg
+
+
+def _vit() -> ViT:
+    vit = ViT.unfilled("vit_base_patch8_224.dino")
+    weights.load_into(vit.model, _published("dino-vit-b-8"), "dino-vit-b-8")
+    return vit
+
+
+def _latent() -> Latent:
+    for file in weights.MANIFEST["stable-diffusion-v1-5"]:
+        weights.find(file)
+    return Latent.pretrained(weights.home() / "stable-diffusion-v1-5")
+
 
 _FFHQ = UNetConfig(model_channels=128, num_res_blocks=1, attention_resolutions=(16,))
 
@@ -154,22 +282,32 @@ PROFILES: dict[str, Profile] = {
         "imagenet256",
         256,
         UNetConfig(),
-        lambda: weights.read(weights.find(weights.IMAGENET256)),
+        lambda: _published("256x256_diffusion_uncond"),
         LearnedVariance,
         Schedule.linear,
         (0, 2, 5, 8, 11),
-        Clip.pretrained,
-        VGG.pretrained,
+        _clip,
+        _vgg,
+        vit=_vit,
+        latent=_latent,
+        clips=_ensemble,
     ),
     "ffhq256": Profile(
         "ffhq256",
         256,
         _FFHQ,
-        lambda: weights.read(weights.find(weights.FFHQ256)),
+        lambda: _published("ffhq_10m"),
         LearnedVariance,
         Schedule.linear,
         (0, 2, 5, 8, 11),
-        Clip.pretrained,
-        VGG.pretrained,
+        _clip,
+        _vgg,
+        vit=_vit,
+        latent=_latent,
+        clips=_ensemble,
     ),
 }
+# The same network in another training: the file that the released ZeCon code asks for.
+PROFILES["ffhq256_baseline"] = replace(
+    PROFILES["ffhq256"], name="ffhq256_baseline", unet_weights=lambda: _published("ffhq_baseline")
+)

@@ -1,66 +1,218 @@
-"""Measures the recipes on held-out scenes: python book/scripts/measure.py writes book/assets/measured.json, and from it
-the table measured.md beside it, which the page on limitations shows.
+"""Measures the recipes: python book/scripts/measure.py writes all that the page book/how_good.md shows.
 
-Every style of the style world on scenes that training never saw, bundled networks, seed 0. Style is the probability
-that the bundled judge gives to the wanted style, and the share of pictures where that style comes first; content is
-the SSIM to the source. The rows "source" and "truth" bound what can be had. Intervals: bootstrap over pictures.
+Into book/assets go the numbers (measured.json, see `zecon_lite.evaluate`), the tables made from them (measured_*.md)
+and the pictures (measured_*.png). Finished pictures are kept in build/evaluation: an interrupted run goes on there, and
+a run that finds them all only scores and draws.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from zecon_lite import RECIPES, load_models, stylize
-from zecon_lite.metrics import colour_distance, ssim, style_probability
-from zecon_lite.progress import bar
+from zecon_lite import images, load_models, metrics, show, weights
+from zecon_lite.benchmark import Benchmark, Row
+from zecon_lite.evaluate import MEASURES, cell, compare, made, rows_of, save, scores, table
 from zecon_lite.tiny import world
 
-PROMPTS = {style: f"a {words[0]}" for style, words in world.STYLE_WORDS.items() if style != "photo"}
-TARGET = Path(__file__).parents[1] / "assets" / "measured.json"
+ROOT = Path(__file__).resolve().parents[2]
+ASSETS, CACHE = ROOT / "book/assets", ROOT / "build/evaluation"
+RECIPES = ("sdedit", "clip_guided", "zecon")
+GUIDING = ("unet", "clip", "vgg")
+STYLE = ("style_accuracy_a", "style_accuracy_b", "style_probability_a", "style_probability_b", "frechet_a", "frechet_b")
+CONTENT = ("ssim_to_source", "edge_f1", "mask_iou", "object_accuracy_a", "object_accuracy_b", "colour_distance")
 
 
-def interval(values: Tensor, resamples: int = 2000) -> list[float]:
-    """[mean, low, high]: the mean and its 95 % bootstrap interval."""
-    pick = torch.randint(len(values), (resamples, len(values)), generator=torch.Generator().manual_seed(0))
-    low, high = values[pick].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
-    return [round(v, 4) for v in (values.mean().item(), low, high)]
+# ---------------------------------------------------------------------------------------------------------- the tables
 
 
-def scores(result: Tensor, source: Tensor, truth: Tensor, styles: list[str]) -> dict:
-    """One row: style by the judge, content by SSIM to the source, colour by distance to the true stylised picture."""
-    every = torch.stack([style_probability(result, style) for style in ("photo", *world.STYLES)])
-    wanted = style_probability(result, styles)
-    first = (wanted >= every.max(0).values).float()
+def fragments(measured: Mapping) -> dict[str, str]:
+    """Every table and every sentence with a number in it, by the name of its file."""
     return {
-        "style_probability": interval(wanted), "style_accuracy": interval(first),
-        "ssim_to_source": interval(ssim(result, source)),
-        "colour_distance_to_truth": interval(colour_distance(result, truth)),
-        "style_accuracy_by_style": {s: round(first[[t == s for t in styles]].mean().item(), 3) for s in world.STYLES},
-    }  # fmt: skip
+        "measured_setup.md": setup(measured),
+        "measured_judges.md": judges(measured),
+        "measured_style.md": markdown(*table(measured, STYLE)),
+        "measured_content.md": markdown(*table(measured, (*CONTENT, "cpu_seconds_per_picture"))),
+        "measured_goals.md": goals(measured),
+        "measured_difference.md": difference(measured),
+        "measured_by_style.md": by_style(measured),
+    }
 
 
-def table(measured: dict) -> str:
-    """The measurements as a Markdown table, one row each, means with their intervals."""
-    lines = [
-        "| | style accuracy | SSIM to the source | colour distance to the truth | CPU seconds a picture |",
-        "|---|---|---|---|---|",
-    ]
-    for name, row in measured["rows"].items():
-        cells = [row[k] for k in ("style_accuracy", "ssim_to_source", "colour_distance_to_truth")]
-        seconds = row.get("cpu_seconds_per_picture")
-        lines.append(
-            f"| {name} | "
-            + " | ".join(f"{mean:.2f} ({low:.2f} to {high:.2f})" for mean, low, high in cells)
-            + f" | {'' if seconds is None else format(seconds, '.1f')} |"
-        )
-    return "\n".join(lines) + "\n"
+def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rows = [headings, ["---"] * len(headings), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def setup(measured: Mapping) -> str:
+    """What was run."""
+    seeds = f"{measured['seeds']} {'seed' if measured['seeds'] == 1 else 'seeds'}"
+    return (
+        f"{measured['scenes']} held-out scenes, each in {len(measured['styles'])} styles with {seeds}: "
+        f"{measured['pictures']} pictures a row, {measured['size']} pixels a side.\n"
+    )
+
+
+def judges(measured: Mapping) -> str:
+    """How good the judges themselves are on true pictures that they have not seen."""
+    keys = ("style", "style_blurred", "object", "background")
+    lines = [[name, *(f"{100 * card[k]:.1f} %" for k in keys)] for name, card in measured["judges"].items()]
+    iou = measured["segmenter"]
+    text = markdown(["", "style", "style, blurred", "object", "background"], lines)
+    return f"{text}\nSegmenter: IoU {iou['iou_photo']:.2f} on photos, {iou['iou_styled']:.2f} on styled pictures.\n"
+
+
+def goals(measured: Mapping) -> str:
+    """What was aimed for with `zecon`, what came out, and whether that is enough."""
+    rows, aims = measured["rows"], []
+    zecon, truth = rows["zecon"], rows["truth"]["overall"]
+    for letter in "ab":
+        key = f"style_accuracy_{letter}"
+        share = zecon["overall"][key][0] / max(truth[key][0], 1e-9)
+        aims.append((f"style accuracy by judge {letter.upper()}, as a share of the truth's", share, 0.85))
+    weakest = {s: min(row[f"style_accuracy_{x}"][0] for x in "ab") for s, row in zecon["styles"].items()}
+    worst = min(weakest, key=weakest.get)
+    aims.append((f"style accuracy of the weakest style ({worst}), by the stricter judge", weakest[worst], 0.6))
+    aims.append(("SSIM to the source", zecon["overall"]["ssim_to_source"][0], 0.62))
+    aims.append(("mask IoU", zecon["overall"]["mask_iou"][0], 0.75))
+    lines = [[what, f"{aim:.2f}", f"{got:.2f}", "yes" if got >= aim else "no"] for what, got, aim in aims]
+    return markdown(["`zecon`, default settings", "at least", "measured", "reached"], lines)
+
+
+def difference(measured: Mapping) -> str:
+    """`zecon` minus `clip_guided`, scene by scene, with an interval of the difference itself."""
+    one, other = (measured["rows"][name]["by_scene"] for name in ("zecon", "clip_guided"))
+    lines = []
+    for key in ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "edge_f1", "mask_iou"):
+        apart = torch.tensor(one[key]) - torch.tensor(other[key])
+        found = metrics.interval(apart, torch.arange(len(apart)))
+        lines.append([MEASURES[key], cell(found), "yes" if found[1] > 0 or found[2] < 0 else "no"])
+    return markdown(["`zecon` minus `clip_guided`", "difference", "0 is outside"], lines)
+
+
+def by_style(measured: Mapping) -> str:
+    """`zecon` in each style, beside what the truth gets."""
+    keys = ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "mask_iou")
+    lines = []
+    for style in measured["styles"]:
+        zecon, truth = (measured["rows"][name]["styles"][style] for name in ("zecon", "truth"))
+        lines.append([style, *(f"{zecon[k][0]:.2f} of {truth[k][0]:.2f}" for k in keys)])
+    return markdown(["`zecon` of truth", *(MEASURES[k] for k in keys)], lines)
+
+
+# -------------------------------------------------------------------------------------------------------- the pictures
+
+
+def curve(measured: Mapping) -> Figure:
+    """Style against content: `zecon` at several weights of its contrastive term, and the other rows as points."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(7.0, 4.2), dpi=show.DPI, facecolor="white", layout="constrained")
+    plt.close(figure)
+    rows = measured["rows"]
+    line = sorted((row["weight"], name) for name, row in rows.items() if row.get("loss") == "zecon")
+    for letter, colour, dashes in zip("ab", show.COLOURS, show.LINES, strict=False):
+        key = f"style_accuracy_{letter}"
+        x, y, (left, right, down, up) = _points([rows[name]["overall"] for _, name in line], key)
+        label = f"zecon, judge {letter.upper()}"
+        ax.errorbar(x, y, xerr=(left, right), yerr=(down, up), fmt=f"{dashes}o", color=colour, capsize=2, label=label)
+        for marker, name in zip("sD^v", ("source", "sdedit", "clip_guided", "truth"), strict=True):
+            at = rows[name]["overall"]
+            ax.plot(at["ssim_to_source"][0], at[key][0], marker, color=colour, mfc="white")
+            if letter == "a":
+                ax.annotate(name, (at["ssim_to_source"][0], at[key][0]), (6, 6), textcoords="offset points", fontsize=8)
+    for weight, name in line:
+        at = rows[name]["overall"]
+        place = (at["ssim_to_source"][0], max(at[f"style_accuracy_{letter}"][0] for letter in "ab"))
+        ax.annotate(f"{weight:g}", place, (4, 8), textcoords="offset points", fontsize=8, weight="bold")
+    ax.set(xlabel="SSIM to the source (content)", ylabel="style accuracy", xlim=(0, 1.08), ylim=(-0.05, 1.1))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.3, linewidth=0.6)
+    ax.legend(frameon=False, fontsize=9, loc="upper right")
+    return figure
+
+
+def _points(rows: Sequence[Mapping], key: str) -> tuple[list[float], list[float], tuple[list[float], ...]]:
+    """Where the rows stand, content to the right and style up, and how far their intervals reach each way."""
+    x, y = ([row[k] for row in rows] for k in ("ssim_to_source", key))
+    reach = tuple([abs(value[end] - value[0]) for value in axis] for axis in (x, y) for end in (1, 2))
+    return [value[0] for value in x], [value[0] for value in y], reach
+
+
+def unselected(asked: Benchmark, pictures: Mapping[str, Tensor]) -> Figure:
+    """The first two scenes in every style, the first seed: nothing is chosen."""
+    columns, titles = [], []
+    for scene in range(min(2, asked.scenes)):
+        at = slice(scene * len(asked.styles), (scene + 1) * len(asked.styles))
+        columns += [asked.pictures.source[at], asked.pictures.truth[at], *(p[0, at] for p in pictures.values())]
+        titles += ["source", "truth", *(name.replace("_", " ") for name in pictures)]
+    rows = [[column[k] for column in columns] for k in range(len(asked.styles))]
+    return show.grid(rows, row_titles=asked.styles, column_titles=titles, height=0.9)
+
+
+def extremes(asked: Benchmark, zecon: Tensor) -> Figure:
+    """Of every style the picture that both judges believe least, and the one that they believe most."""
+    found = [scores(p, asked.pictures) for p in zecon]
+    belief = torch.stack([s["style_probability_a"] + s["style_probability_b"] for s in found])  # (seeds, n)
+    rows = []
+    for k in range(len(asked.styles)):
+        row = []
+        for extreme in (torch.argmin, torch.argmax):
+            seed, scene = divmod(int(extreme(belief[:, k :: len(asked.styles)])), asked.scenes)
+            n = scene * len(asked.styles) + k
+            row += [asked.pictures.source[n], zecon[seed, n], asked.pictures.truth[n]]
+        rows.append(row)
+    titles = [f"{word}: {what}" for word in ("worst", "best") for what in ("source", "zecon", "truth")]
+    return show.grid(rows, row_titles=asked.styles, column_titles=titles, height=0.9)
+
+
+# ------------------------------------------------------------------------------------------------------------ the run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--curve", default="zecon=0.005,0.02,0.1", help="LOSS=WEIGHT,WEIGHT,...")
+    args = parser.parse_args()
+    models = load_models("tiny", device="cpu")
+    asked = Benchmark(args.scenes, tuple(world.STYLES), args.seeds, models.size)
+    rows = rows_of(models, RECIPES, (), [args.curve])
+    measured = compare(rows, asked, CACHE)
+    measured["weights"] = hashes()
+    save(measured, ASSETS / "measured.json")
+    for name, text in fragments(measured).items():
+        write(ASSETS / name, text)
+    done = {name: _pictures(rows[name], asked) for name in ("zecon", "clip_guided", "sdedit")}
+    _draw(curve(measured), "measured_curve.png")
+    _draw(unselected(asked, done), "measured_unselected.png")
+    _draw(extremes(asked, done["zecon"]), "measured_extremes.png")
+    for line in table(measured, ("style_accuracy_a", "ssim_to_source", "mask_iou", "cpu_seconds_per_picture"))[1]:
+        print(*line, sep="  ")
+
+
+def hashes() -> dict[str, str]:
+    """Which networks guided: the beginning of each file's sha256."""
+    return {name: weights.sha256(weights.BUNDLED / f"{name}.safetensors")[:12] for name in GUIDING}
+
+
+def _pictures(row: Row, asked: Benchmark) -> Tensor:
+    """The row's pictures in [-1, 1], (seeds, n, 3, H, W), which by now are all stored."""
+    return images.from_unit(made(row, asked, CACHE)[0].float() / 255)
+
+
+def _draw(figure: Figure, name: str) -> None:
+    # Without the date and the version that matplotlib writes, the same numbers give the same file.
+    partial = ASSETS / f"{name}.partial"
+    figure.savefig(partial, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
+    os.replace(partial, ASSETS / name)
 
 
 def write(path: Path, text: str) -> None:
@@ -68,35 +220,6 @@ def write(path: Path, text: str) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=8)
-    args = parser.parse_args()
-    models, styles = load_models("tiny", device="cpu"), list(world.STYLES)
-    scenes = world.render(world.held_out_seeds(args.scenes, start=2000), size=models.size)
-    source = scenes.image.repeat_interleave(len(styles), 0)
-    truth = torch.stack([world.apply_style(s, scenes.image, scenes.seeds) for s in styles], 1).flatten(0, 1)
-    names = styles * args.scenes
-    rows = {"source": scores(source, source, truth, names), "truth": scores(truth, source, truth, names)}
-    variants = {name: (name, {}) for name in RECIPES} | {
-        f"zecon, zecon={w:g}": ("zecon", {"zecon": w}) for w in (0.005, 0.1)
-    }
-    with bar(len(variants) * args.scenes, "measuring") as progress:
-        for name, (recipe, weights) in variants.items():
-            start, done = time.process_time(), []
-            for k in range(args.scenes):
-                chunk = slice(k * len(styles), (k + 1) * len(styles))
-                prompts = None if recipe == "sdedit" else [PROMPTS[s] for s in styles]
-                done.append(stylize(source[chunk], prompts, recipe=recipe, models=models, weights=weights).image)
-                progress.update()
-            seconds = (time.process_time() - start) / len(source)
-            rows[name] = scores(torch.cat(done), source, truth, names) | {"cpu_seconds_per_picture": round(seconds, 2)}
-            print(name, {k: v for k, v in rows[name].items() if k != "style_accuracy_by_style"}, flush=True)
-    measured = {"pictures": len(source), "scenes": args.scenes, "seed": 0, "size": models.size, "rows": rows}
-    write(TARGET, json.dumps(measured, indent=1) + "\n")
-    write(TARGET.with_suffix(".md"), table(measured))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The command line: `zecon-lite stylize PHOTO "PROMPT"`, `zecon-lite recipes`, `zecon-lite info FILE`.
+"""The command line: `zecon-lite stylize PHOTO "PROMPT"`, `zecon-lite recipes`, `zecon-lite info FILE`,
+`zecon-lite edit`, `zecon-lite finetune`, `zecon-lite apply`, `zecon-lite evaluate`, `zecon-lite weights`.
 
 One module a command. Everything heavy is imported inside the commands, so that `--help` answers at once. What a user
 can get wrong ends with a sentence on stderr and exit code 2; an interruption ends with 130.
@@ -11,8 +12,12 @@ from typing import Annotated
 
 import typer
 
+from .edit import edit
+from .evaluate import evaluate
+from .finetune import apply, finetune
 from .listing import info, recipes
 from .stylize import stylize
+from .weights import app as weights
 
 app = typer.Typer(
     add_completion=False,
@@ -43,5 +48,6 @@ def about(
     """Restyle photographs by text, without training: [bold]ZeCon[/] and its relatives, from first principles."""
 
 
-for command in (stylize, recipes, info):    # in the order in which --help lists them
+for command in (stylize, edit, finetune, apply, recipes, info, evaluate):    # in the order in which --help lists them
     app.command()(command)
+app.add_typer(weights, name="weights")

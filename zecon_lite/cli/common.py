@@ -1,11 +1,15 @@
-"""What every command shares: how messages are said, and the panels in which the help shows options."""
+"""What commands share: how messages are said, panels and words of the help, weights and file names of users."""
 
 from __future__ import annotations
 
+import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from functools import partial
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -14,6 +18,18 @@ from rich.text import Text
 RESULT = partial(typer.Option, rich_help_panel="Result")
 METHOD = partial(typer.Option, rich_help_panel="Method")
 MODELS = partial(typer.Option, rich_help_panel="Size and models")
+
+SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}    # pictures in a folder
+FIT_HELP = "native keeps the shape, crop takes the centre square, pad works on the whole in a square."
+OUTPUT_HELP = "File (.png, .jpg, .webp) or existing folder; without it, PHOTO_PROMPT.png in the current folder."
+
+
+class Fit(str, Enum):
+    """How a photograph comes to the size that the network wants."""
+
+    native = "native"
+    crop = "crop"
+    pad = "pad"
 
 
 @contextmanager
@@ -39,3 +55,25 @@ def plain_messages() -> Iterator[None]:
 def say(message: str, kind: str = "error", style: str = "red") -> None:
     # Text, not markup: a file may be called [b].png. Soft wrap, so that a path can be copied whole.
     Console(stderr=True).print(Text.assemble((f"{kind}: ", f"bold {style}"), message), soft_wrap=True)
+
+
+def weights_of(given: list[str]) -> dict[str, float]:
+    """["zecon=500"] -> {"zecon": 500.0}."""
+    weights = {}
+    for entry in given:
+        name, _, number = entry.partition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            raise ValueError(f"a weight must be NAME=VALUE, as in zecon=500; got {entry!r}") from None
+        if not math.isfinite(weights[name.strip()]):
+            raise ValueError(f"a weight must be a finite number; got {entry!r}")
+    return weights
+
+
+def targets_of(name: str, prompt: str, output: Path | None, count: int) -> list[Path]:
+    """cat, "a pencil sketch" -> cat_a-pencil-sketch.png; with a number at the end when there are several."""
+    slug = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:60].strip("-") or "result"
+    if output is None or output.is_dir():
+        output = (output or Path()) / f"{name}_{slug}.png"
+    return [output] if count == 1 else [output.with_stem(f"{output.stem}_{k}") for k in range(count)]

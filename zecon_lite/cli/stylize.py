@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import METHOD, MODELS, RESULT, plain_messages, say
+from .common import (
+    FIT_HELP,
+    METHOD,
+    MODELS,
+    OUTPUT_HELP,
+    RESULT,
+    SUFFIXES,
+    Fit,
+    plain_messages,
+    say,
+    targets_of,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}    # pictures in a folder
-
-
-class Fit(str, Enum):
-    """How a photograph comes to the size that the network wants."""
-
-    native = "native"
-    crop = "crop"
-    pad = "pad"
-
-
-OUTPUT_HELP = "File (.png, .jpg, .webp) or existing folder; without it, PHOTO_PROMPT.png in the current folder."
+PROMPT_HELP = 'What it shall look like: "a pencil sketch". Recipes that read a style picture do without.'
+STYLE_HELP = "A picture to take the style from, for recipes that read one, such as gram_clip."
 SKIP_HELP = "Steps left out at the noisy end: more of them keeps more of the photograph."
 STRENGTH_HELP = "Fix how far each step is pushed, as a part of the predicted noise."
-FIT_HELP = "native keeps the shape, crop takes the centre square, pad works on the whole in a square."
 SIZE_HELP = "Short side of the result in pixels; without it, what the networks were trained on."
 
 
 def stylize(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph, or a folder of photographs.")],
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='What it shall look like: "a pencil sketch".')],
+    prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help=PROMPT_HELP)] = None,
     output: Annotated[Path | None, RESULT("--output", "-o", metavar="PATH", help=OUTPUT_HELP)] = None,
     compare: Annotated[bool, RESULT("--compare", help="Put the source beside the result.")] = False,
     batch: Annotated[int, RESULT(min=1, metavar="N", help="How many results, each from its own noise.")] = 1,
     seed: Annotated[int, RESULT(metavar="N", help="The same seed gives the same picture again.")] = 0,
+    style: Annotated[Path | None, METHOD("--style", "-s", metavar="PICTURE", help=STYLE_HELP)] = None,
     recipe: Annotated[str, METHOD("--recipe", "-r", metavar="NAME", help="One of `zecon-lite recipes`.")] = "zecon",
     weight: Annotated[
         list[str] | None, METHOD("--weight", "-w", metavar="NAME=VALUE", help="Weight of one loss; may be repeated.")
@@ -70,21 +69,25 @@ def stylize(
     zecon-lite stylize cat.jpg "a mosaic" --weight zecon=200 --skip 5 --batch 4
 
     zecon-lite stylize photos/ "a watercolour painting" -o results/
+
+    zecon-lite stylize cat.jpg --style starry_night.jpg --recipe gram_clip
     """
     with plain_messages():
         from .. import images
         from ..profiles import load_models, nearest
-        from ..recipes import RECIPES
+        from ..recipes import RECIPES, Task, check
         from ..stylize import stylize as restyle
 
-        if not prompt.strip():
+        if prompt is not None and not prompt.strip():
             raise ValueError('the prompt is empty: say what the photograph shall look like, as in "a pencil sketch"')
         if recipe not in RECIPES:
             raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
         models = load_models(profile, device)    # the networks themselves are read at first use
         chosen = RECIPES[recipe].fitted_to(models)
-        chosen = chosen.changed(weights=_weights(weight or []), steps=steps, skip=skip, strength=strength)
-        jobs = _jobs(photo, prompt, output, batch if not compare else 1)
+        chosen = chosen.changed(weights=weights_of(weight or []), steps=steps, skip=skip, strength=strength)
+        painting = None if style is None else images.load(style)
+        check(chosen, Task(None, prompt, source_prompt, painting))    # before anything is loaded or written
+        jobs = _jobs(photo, prompt or (style.stem if style else chosen.name), output, batch if not compare else 1)
         for _, targets in jobs:
             for target in targets:
                 images.check_destination(target)
@@ -95,12 +98,20 @@ def stylize(
                 source = images.load(path)
                 fitted = images.fit(source, size or models.size, fit.value, models.multiple)
                 result = restyle(
-                    fitted, prompt, source_prompt=source_prompt, recipe=chosen, models=models, seed=seed, batch=batch
+                    fitted,
+                    prompt,
+                    style=painting,
+                    source_prompt=source_prompt,
+                    recipe=chosen,
+                    models=models,
+                    seed=seed,
+                    batch=batch,
                 )
                 pictures = [fitted[:1], *result.image.cpu().split(1)]
                 if fit is Fit.pad:
                     pictures = [images.unpad(picture, source) for picture in pictures]
                 settings = {**result.metadata(), "photograph": path.name, "fit": fit.value}
+                settings |= {} if style is None else {"style": style.name}
                 _save([images.side_by_side(pictures)] if compare else pictures[1:], targets, settings)
             except (ValueError, OSError, FloatingPointError) as e:
                 if not photo.is_dir():
@@ -111,24 +122,10 @@ def stylize(
             raise ValueError(f"{failed} of {len(jobs)} photographs failed")
 
 
-def _weights(given: list[str]) -> dict[str, float]:
-    """["zecon=500"] -> {"zecon": 500.0}."""
-    weights = {}
-    for entry in given:
-        name, _, number = entry.partition("=")
-        try:
-            weights[name.strip()] = float(number)
-        except ValueError:
-            raise ValueError(f"a weight must be NAME=VALUE, as in zecon=500; got {entry!r}") from None
-        if not math.isfinite(weights[name.strip()]):
-            raise ValueError(f"a weight must be a finite number; got {entry!r}")
-    return weights
-
-
 def _jobs(photo: Path, prompt: str, output: Path | None, count: int) -> list[tuple[Path, list[Path]]]:
     """Each photograph with the `count` files for its results. Raises ValueError for a folder without pictures."""
     if not photo.is_dir():
-        return [(photo, _targets(photo.stem, prompt, output, count))]
+        return [(photo, targets_of(photo.stem, prompt, output, count))]
     if output is not None and not output.is_dir():
         raise FileNotFoundError(f"there is no folder {output}: the results of a folder need one, so make it first")
     photos = sorted(path for path in photo.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
@@ -136,15 +133,7 @@ def _jobs(photo: Path, prompt: str, output: Path | None, count: int) -> list[tup
         raise ValueError(f"the folder {photo} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}")
     stems = Counter(path.stem for path in photos)    # cat.jpg and cat.png must not become the same file
     names = [path.stem if stems[path.stem] == 1 else path.name.replace(".", "_") for path in photos]
-    return [(path, _targets(name, prompt, output, count)) for path, name in zip(photos, names, strict=True)]
-
-
-def _targets(name: str, prompt: str, output: Path | None, count: int) -> list[Path]:
-    """cat, "a pencil sketch" -> cat_a-pencil-sketch.png; with a number at the end when there are several."""
-    slug = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:60].strip("-") or "result"
-    if output is None or output.is_dir():
-        output = (output or Path()) / f"{name}_{slug}.png"
-    return [output] if count == 1 else [output.with_stem(f"{output.stem}_{k}") for k in range(count)]
+    return [(path, targets_of(name, prompt, output, count)) for path, name in zip(photos, names, strict=True)]
 
 
 def _save(pictures: Sequence[Tensor], targets: list[Path], settings: dict[str, str]) -> None:

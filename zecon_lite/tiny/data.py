@@ -92,11 +92,12 @@ def _to_uint8(images: Tensor) -> np.ndarray:
 class Shards:
     """Every shard found in a folder, as one array that grows when `refresh` finds more.
 
+    pattern: which files count, so that two networks can be trained on different halves.
     Raises FileNotFoundError when there is none, saying how to render some.
     """
 
-    def __init__(self, folder: Path = FOLDER):
-        self.folder, self.files = folder, []
+    def __init__(self, folder: Path = FOLDER, pattern: str = "shard_*.npz"):
+        self.folder, self.pattern, self.files = folder, pattern, []
         self.images, self.labels = (
             torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8),
             torch.empty(3, 0, dtype=torch.int64),
@@ -109,7 +110,7 @@ class Shards:
 
     def refresh(self) -> None:
         """Read the shards that have appeared since."""
-        new = sorted(set(self.folder.glob("shard_*.npz")) - set(self.files))
+        new = sorted(set(self.folder.glob(self.pattern)) - set(self.files))
         if new:
             loaded = [np.load(f) for f in new]
             self.images = torch.cat([self.images, *(torch.from_numpy(z["images"]) for z in loaded)])

@@ -7,10 +7,12 @@ Only numbers stand here. The UNet is `zecon_lite.models.unet.UNet` (guided-diffu
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from ..models.latent import diffusers
 from ..models.unet import UNet, UNetConfig
 from . import world
 
@@ -36,6 +38,30 @@ CLIP_TEXT = {"context_length": 18, "width": 96, "heads": 4, "layers": 2}
 
 # Like torchvision's VGG-19, two convolutions before each of the first two poolings: the same layers mean the same.
 VGG_LAYERS = (16, 16, "M", 32, 32, "M", 64, 64, "M", 128, 128)
+
+AUTOENCODER = {
+    "sample_size": SIZE,
+    "block_out_channels": (16, 32, 80),
+    "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3,
+    "layers_per_block": 1,
+    "latent_channels": 4,
+    "norm_num_groups": 8,
+    "mid_block_add_attention": False,
+}
+# diffusers reads attention_head_dim as the number of heads here.
+LATENT_UNET = {
+    "sample_size": SIZE // 4,
+    "block_out_channels": (48, 96, 96),
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "layers_per_block": 1,
+    "cross_attention_dim": CLIP_TEXT["width"],
+    "attention_head_dim": 4,
+    "norm_num_groups": 16,
+}
+
+VIT = {"img_size": SIZE, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4, "qkv_bias": True}
 
 
 class WordTokenizer:
@@ -92,6 +118,33 @@ def build_vgg() -> nn.Sequential:
     from torchvision.models.vgg import make_layers
 
     return make_layers(list(VGG_LAYERS))
+
+
+def build_vit() -> nn.Module:
+    """The bundled vision transformer, untrained: timm's class with DINO's choices (exact GELU, LayerNorm eps 1e-6)."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    return VisionTransformer(**VIT, num_classes=0, norm_layer=partial(nn.LayerNorm, eps=1e-6))
+
+
+def build_autoencoder(scaling_factor: float = 1.0) -> nn.Module:
+    """The bundled autoencoder, untrained: diffusers' class; 64 px to a latent of 4 x 16 x 16.
+
+    scaling_factor: what brings latents to about unit variance; the trained one's stands on its card.
+    """
+    return diffusers().AutoencoderKL(**AUTOENCODER, scaling_factor=scaling_factor)
+
+
+def build_latent_unet() -> nn.Module:
+    """The bundled text-conditional UNet, untrained: diffusers' class; it reads `Clip.token_states`."""
+    return diffusers().UNet2DConditionModel(**LATENT_UNET)
+
+
+def build_text_tower(vocabulary_size: int) -> nn.Module:
+    """The bundled CLIP without its image tower, untrained."""
+    clip = build_clip(vocabulary_size)
+    del clip.visual
+    return clip
 
 
 class VGGClassifier(nn.Module):

@@ -1,4 +1,4 @@
-"""Train the bundled networks: `python -m zecon_lite.tiny.train unet|clip|vgg`.
+"""Train a bundled network: `python -m zecon_lite.tiny.train NAME`, NAME one of the keys of `TRAINERS` (see --help).
 
 Each run renders nothing itself: it reads the shards that `python -m zecon_lite.tiny.data` writes, and picks up those
 that appear while it trains. It resumes from `training/checkpoints/NAME.pt` when there is one, else from the committed
@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -451,7 +452,16 @@ def train_vgg(args: argparse.Namespace, device: torch.device) -> None:
     run.publish(score(), "mean", objective="cross-entropy of style, object and background")
 
 
+def _later(module: str, trainer: str) -> Callable[[argparse.Namespace, torch.device], None]:
+    """A trainer from a module that builds on this one, imported when it is called."""
+    return lambda args, device: getattr(import_module(f".{module}", __package__), trainer)(args, device)
+
+
 TRAINERS = {"unet": train_unet, "clip": train_clip, "vgg": train_vgg}
+TRAINERS |= {name: _later("train_judges", f"train_{name}") for name in ("judge_a", "judge_b", "segmenter")}
+
+TRAINERS |= {"vit": _later("train_vit", "train_vit")}
+TRAINERS |= {name: _later("train_latent", f"train_{name}") for name in ("autoencoder", "latent")}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,0 +1,245 @@
+"""Making, storing, scoring, reporting. Stand-ins judge, so that no number here depends on trained weights."""
+
+import json
+import re
+import sys
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from zecon_lite import cli, load_models, metrics
+from zecon_lite import evaluate as scored
+from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, Row, of_function
+from zecon_lite.evaluate import FRECHET, MEASURES, compare, made, rows_of, save, scores, table
+from zecon_lite.tiny import world
+
+STYLES = ("pencil", "neon")
+
+
+class StandIn:
+    """Calls dark pictures neon and the others pencil; every object a tree; sees an object wherever it is red."""
+
+    def __call__(self, images):
+        dark = images.mean((1, 2, 3)) < -0.3
+        names = ["photo", *world.STYLES]
+        style = torch.where(dark, names.index("neon"), names.index("pencil"))
+        objects = torch.full_like(style, world.OBJECTS.index("tree"))
+        return tuple(10.0 * torch.nn.functional.one_hot(k, n) for k, n in ((style, 13), (objects, 12), (objects, 13)))
+
+    def features(self, images):
+        return torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch):
+    monkeypatch.setattr(metrics, "_bundled", lambda name: (lambda x: x[:, :1]) if name == "segmenter" else StandIn())
+
+
+@pytest.fixture(scope="module")
+def asked():
+    return Benchmark(scenes=3, styles=STYLES, seeds=2, batch=4)
+
+
+def negative(source, prompts, seed):
+    return -source * (1 - 0.1 * seed)
+
+
+# ------------------------------------------------------------------------------------------------------------- scores
+
+
+def test_every_measure_is_that_of_metrics(asked):
+    want, pictures = asked.pictures, -asked.pictures.source
+    found = scores(pictures, want)
+    assert list(found) == list(MEASURES) and all(v.shape == (6,) for v in found.values())
+    torch.testing.assert_close(found["ssim_to_source"], metrics.ssim(pictures, want.source))
+    torch.testing.assert_close(found["edge_f1"], metrics.edge_f1(pictures, want.source))
+    torch.testing.assert_close(found["mask_iou"], metrics.mask_iou(pictures, want.mask))
+    torch.testing.assert_close(found["colour_distance"], metrics.colour_distance(pictures, want.truth))
+    first = metrics.style_accuracy(pictures, want.styles, StandIn())
+    assert torch.equal(found["style_accuracy_a"], first) and torch.equal(found["style_accuracy_b"], first)
+    assert torch.equal(found["object_accuracy_b"], (want.object == world.OBJECTS.index("tree")).float())
+
+
+def test_judges_see_64_pixels_of_larger_pictures():
+    asked = Benchmark(scenes=1, styles=STYLES, seeds=1, size=128)
+    assert scores(asked.pictures.source, asked.pictures)["mask_iou"].shape == (2,)
+
+
+def test_the_report_knows_the_bounds_and_what_was_asked(asked):
+    measured = compare({"source": SOURCE, "truth": TRUTH, "negative": of_function(negative)}, asked)
+    assert (measured["scenes"], measured["seeds"], measured["pictures"], measured["size"]) == (3, 2, 12, 64)
+    assert measured["styles"] == list(STYLES) and set(measured["judges"]) == set(metrics.JUDGES)
+    source, truth, other = measured["rows"].values()
+    assert source["overall"]["ssim_to_source"][0] > 0.999 and source["overall"]["edge_f1"][0] > 0.97
+    assert truth["overall"]["colour_distance"][0] < source["overall"]["colour_distance"][0]
+    assert truth["overall"]["frechet_a"] < other["overall"]["frechet_a"]
+    for row in measured["rows"].values():
+        assert set(row["styles"]) == set(STYLES)
+        for key in MEASURES:
+            mean, low, high = row["overall"][key]
+            assert low <= mean <= high
+            assert mean == pytest.approx(sum(row["styles"][s][key][0] for s in STYLES) / 2, abs=2e-4)
+            assert mean == pytest.approx(sum(row["by_scene"][key]) / 3, abs=2e-4)
+        by_style = [row["styles"][s]["frechet_b"] for s in STYLES]
+        assert row["overall"]["frechet_b"] == pytest.approx(sum(by_style) / 2, abs=2e-3)
+
+
+def test_one_scene_has_no_frechet_distance():
+    (row,) = compare({"source": SOURCE}, Benchmark(1, STYLES, 1))["rows"].values()
+    assert all(row["overall"][key] is None and row["styles"]["neon"][key] is None for key in FRECHET)
+
+
+def test_a_function_is_scored_in_one_line():
+    found = scored(negative, scenes=2, styles=["neon"], seeds=1, models=load_models("tiny", "cpu"))
+    assert found["overall"]["ssim_to_source"][0] < 0.5 and list(found["styles"]) == ["neon"]
+
+
+# ------------------------------------------------------------------------------------------------ going on after a stop
+
+
+def counting(calls, stop_after=None):
+    def make(part, seed):
+        if len(calls) == stop_after:
+            raise KeyboardInterrupt
+        calls.append((seed, len(part.styles)))
+        return -part.source * (1 - 0.1 * seed)
+
+    return Row(make, settings="counting")
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(asked, tmp_path):
+    first, second = [], []
+    with pytest.raises(KeyboardInterrupt):
+        made(counting(first, stop_after=3), asked, tmp_path)
+    pictures, _ = made(counting(second), asked, tmp_path)
+    assert first == [(0, 4), (0, 2), (1, 4)] and second == [(1, 2)]
+    whole, _ = made(counting([]), asked)
+    assert pictures.shape == (2, 6, 3, 64, 64) and pictures.dtype == torch.uint8 and torch.equal(pictures, whole)
+    assert all(path.suffix == ".npz" for path in tmp_path.iterdir()), "no half-written file is left"
+
+
+def test_pictures_made_otherwise_are_not_taken(asked, tmp_path):
+    made(counting([]), asked, tmp_path)
+    calls = []
+    made(Row(counting(calls).make, settings="another weight"), asked, tmp_path)
+    assert len(calls) == 4
+    calls.clear()
+    made(counting(calls), Benchmark(3, STYLES, 2, batch=4, start=9), tmp_path)
+    assert len(calls) == 4
+
+
+def test_seconds_are_kept_with_the_pictures(asked, tmp_path):
+    _, first = made(counting([]), asked, tmp_path)
+    _, again = made(counting([]), asked, tmp_path)
+    assert again == pytest.approx(first) and again > 0
+
+
+# ---------------------------------------------------------------------------------------------------- rows and reports
+
+
+def test_bounds_come_first_and_a_curve_is_a_row_for_each_weight():
+    rows = rows_of(load_models("tiny", "cpu"), ["sdedit"], (), ["zecon=0.005,0.1"])
+    assert list(rows) == ["source", "truth", "sdedit", "zecon, zecon=0.005", "zecon, zecon=0.1"]
+    assert [(row.loss, row.weight) for row in rows.values()][-2:] == [("zecon", 0.005), ("zecon", 0.1)]
+
+
+@pytest.mark.parametrize("curve", ["zecon", "zecon=", "zecon=1,much", "zecon=nan", "zecon=1,,2"])
+def test_a_curve_that_cannot_be_read_is_refused(curve):
+    with pytest.raises(ValueError, match=r"a curve must be LOSS=WEIGHT,WEIGHT,\.\.\., as in zecon=0\.005.*got"):
+        rows_of(load_models("tiny", "cpu"), [], (), [curve])
+
+
+def measured():
+    numbers = {key: [0.5, 0.25, 0.75] for key in MEASURES} | {"frechet_a": 1.5, "frechet_b": None}
+    row = {"cpu_seconds_per_picture": 1.234, "overall": numbers, "styles": {"neon": {**numbers, "frechet_a": 9.0}}}
+    return {"rows": {"zecon": row}}
+
+
+def test_the_table_shows_intervals_and_a_dash_for_what_is_not_there():
+    headings, lines = table(measured(), ["mask_iou", "frechet_a", "frechet_b", "cpu_seconds_per_picture"])
+    assert headings == ["", "mask IoU", *FRECHET.values(), "CPU seconds a picture"]
+    assert lines == [["zecon", "0.50 (0.25 to 0.75)", "1.50", "-", "1.23"]]
+    assert table(measured(), ["frechet_a"], style="neon")[1] == [["zecon", "9.00"]]
+    assert len(table(measured())[0]) == 1 + len(MEASURES) + len(FRECHET) + 1
+
+
+def test_the_file_holds_the_numbers_one_measure_a_line_or_does_not_exist(tmp_path):
+    path = save(measured(), tmp_path / "out.json")
+    assert json.loads(path.read_text()) == measured()
+    assert '"mask_iou": [0.5, 0.25, 0.75],' in path.read_text()
+    with pytest.raises(TypeError):
+        save({"rows": object()}, tmp_path / "other.json")
+    with pytest.raises(OSError):
+        save(measured(), tmp_path / "nowhere" / "out.json")
+    assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
+
+
+# ---------------------------------------------------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("def negative(source, prompts, seed): return -source\ndef short(source): pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.setenv("ZECON_LITE_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def plain(text):
+    return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", text))
+
+
+def test_evaluate_writes_the_json_prints_the_table_and_keeps_the_pictures(folder):
+    done = run("--method", "mine:negative", "--scenes", 2, "--seeds", 1, "--styles", "neon, pencil", "-o", "out.json")
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    found = json.loads((folder / "out.json").read_text())
+    assert list(found["rows"]) == ["source", "truth", "mine:negative"] and found["styles"] == ["neon", "pencil"]
+    said = plain(done.stdout)
+    assert "2 held-out scenes x 2 styles x 1 seeds" in said and "mine:negative" in said and "saved out.json" in said
+    assert f"{found['rows']['truth']['overall']['mask_iou'][0]:.2f}" in said
+    assert len(list((folder / "home/evaluation").glob("*.npz"))) == 1
+
+
+def test_without_a_name_three_recipes_are_scored(folder, monkeypatch):
+    asked_for = []
+    module = sys.modules["zecon_lite.evaluate"]
+    monkeypatch.setattr(module, "rows_of", lambda models, *names: asked_for.append(names) or {"source": SOURCE})
+    assert run("--scenes", 1, "--seeds", 1, "--styles", "neon").exit_code == 0
+    assert run("--scenes", 1, "--seeds", 1, "--styles", "neon", "--curve", "zecon=1", "-r", "zecon").exit_code == 0
+    assert asked_for == [(("sdedit", "clip_guided", "zecon"), [], []), (["zecon"], [], ["zecon=1"])]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--styles", "cubism"], "there is no style 'cubism'"),
+        (["--styles", "neon,pencl"], "there is no style 'pencl'; did you mean 'pencil'?"),
+        (["--scenes", "0"], "scenes must be at least 1; got 0"),
+        (["--recipe", "zeco"], "there is no recipe 'zeco'; did you mean 'zecon'?"),
+        (["--method", "lost:negative"], "there is no module 'lost' here"),
+        (["--method", "mine:short"], "mine:short takes (source); a method is called as f(source, prompts, seed)"),
+        (["--curve", "zecon"], "a curve must be LOSS=WEIGHT,WEIGHT,..."),
+        (["--curve", "zecno=1"], "there is no loss 'zecno'; did you mean 'zecon'?"),
+        (["--profile", "tny"], "there is no profile 'tny'; did you mean 'tiny'?"),
+        (["-o", "nowhere/out.json"], "nowhere/out.json must be a file in a folder that exists"),
+    ],
+)
+def test_bad_input_is_refused_with_a_sentence_before_any_work(folder, options, message):
+    done = run(*options)
+    assert done.exit_code == 2 and done.stdout == "" and "Traceback" not in done.stderr
+    assert message in plain(done.stderr)
+    assert sorted(path.name for path in folder.iterdir()) in (["mine.py"], ["__pycache__", "mine.py"])
+
+
+def test_an_answer_that_is_no_picture_ends_with_2(folder):
+    (folder / "mine.py").write_text("def negative(source, prompts, seed): return source[:1]\n")
+    done = run("--method", "mine:negative", "--scenes", 1, "--seeds", 1, "--styles", "neon,pencil")
+    assert done.exit_code == 2 and "must return pictures (2, 3, 64, 64) in [-1, 1]" in plain(done.stderr)
+    assert not (folder / "evaluation.json").exists()

@@ -1,0 +1,241 @@
+"""The style world as a benchmark: what is asked of a method, and what may answer.
+
+Every held-out scene exists in every style, and the mask of its object is known, so an answer can be held against the
+truth. What answers is a `Row`: the untouched source, the truth itself, a recipe, or any function of (source, prompts,
+seed): pictures (B, 3, H, W) in [-1, 1], one prompt for each, an integer; it returns pictures of the same shape and
+range. So methods that know nothing of this package can be scored too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import signature
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import metrics
+from .profiles import Models, nearest
+from .recipes import RECIPES, Recipe
+from .stylize import stylize
+from .tiny import world
+from .tiny.networks import SIZE
+
+Method = Callable[[Tensor, Sequence[str], int], Tensor]
+
+FIRST_SCENE = 2000  # where the evaluation's held-out scenes begin; training's own scores use those from 0
+PROMPTS = {
+    style: f"{'an' if words[0][0] in 'aeiou' else 'a'} {words[0]}"
+    for style, words in world.STYLE_WORDS.items()
+    if style != "photo"
+}
+"""What a method is asked for: "a pencil sketch", "an oil painting", ..., one for each style."""
+
+# What surely makes no picture: everything else of the package counts when stored pictures are looked up.
+_BESIDE = ("cli/", "widgets/", "show.py", "progress.py", "metrics.py", "evaluate.py", "tiny/train", "tiny/data")
+_JUDGES = ("tiny/judges.py", *(f"tiny/weights/{name}." for name in (*metrics.JUDGES, "segmenter")))
+
+
+# ------------------------------------------------------------------------------------------------------ what is asked
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Scenes and what they should become. source, truth: (n, 3, H, W) in [-1, 1]; mask: (n, 1, H, W) in [0, 1].
+
+    object: (n,) positions in `world.OBJECTS`; scene: (n,) the seed each was rendered from; styles: n names. example:
+    (n, 3, H, W), another scene in the wanted style, for methods that take the style from a picture.
+    """
+
+    source: Tensor
+    truth: Tensor
+    example: Tensor
+    mask: Tensor
+    object: Tensor
+    scene: Tensor
+    styles: tuple[str, ...]
+
+    @property
+    def prompts(self) -> list[str]:
+        """One prompt for each picture."""
+        return [PROMPTS[style] for style in self.styles]
+
+    def part(self, at: slice) -> Pictures:
+        """Some of them."""
+        return Pictures(*(getattr(self, field.name)[at] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Which scenes, in which styles, how often: every scene in every style, once for each seed.
+
+    size: side in pixels. batch: pictures at once; without it 12 at 64 px and as many pixels at other sizes.
+    Raises ValueError for an unknown style and for numbers below 1.
+    """
+
+    scenes: int = 20
+    styles: tuple[str, ...] = tuple(world.STYLES)
+    seeds: int = 3
+    size: int = SIZE
+    batch: int | None = None
+    start: int = FIRST_SCENE
+
+    def __post_init__(self) -> None:
+        for style in self.styles:
+            if style not in world.STYLES:
+                raise ValueError(f"there is no style {style!r}; {nearest(style, world.STYLES)}")
+        for name in ("scenes", "seeds", "batch"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if not self.styles:
+            raise ValueError(f"name at least one style; there are {', '.join(world.STYLES)}")
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """The n = scenes x styles pictures asked for, styles running fastest."""
+        scenes = world.render(world.held_out_seeds(self.scenes, start=self.start), size=self.size)
+        each = torch.arange(self.scenes).repeat_interleave(len(self.styles))
+        source, seeds, styles = scenes.image[each], scenes.seeds[each], self.styles * self.scenes
+        other = world.render(world.held_out_seeds(1, start=self.start - 1), size=self.size)
+        example = _styled(other.image.expand_as(source), styles, other.seeds.expand_as(seeds))
+        truth = _styled(source, styles, seeds)
+        return Pictures(source, truth, example, scenes.mask[each], scenes.object[each], seeds, styles)
+
+    @property
+    def parts(self) -> list[slice]:
+        """The pictures in portions that are made at once."""
+        batch, n = self.batch or max(1, 12 * SIZE**2 // self.size**2), self.scenes * len(self.styles)
+        return [slice(k, min(k + batch, n)) for k in range(0, n, batch)]
+
+
+def _styled(source: Tensor, styles: Sequence[str], seeds: Tensor) -> Tensor:
+    """Each picture truly redrawn in its style, its pattern placed by its seed."""
+    done = torch.empty_like(source)
+    for style in dict.fromkeys(styles):
+        which = torch.tensor([k for k, name in enumerate(styles) if name == style])
+        done[which] = world.apply_style(style, source[which], seeds[which])
+    return done
+
+
+# -------------------------------------------------------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something to be scored. make: (pictures asked for, seed) -> (B, 3, H, W) in [-1, 1], on any device.
+
+    settings: all that its pictures depend on, as text. Stored pictures are looked up by it; empty: never stored.
+    loss, weight: the point on a curve, for rows that are one.
+    """
+
+    make: Callable[[Pictures, int], Tensor]
+    settings: str = ""
+    loss: str | None = None
+    weight: float | None = None
+
+
+SOURCE = Row(lambda asked, seed: asked.source)
+"""The lower bound of style: the picture untouched."""
+TRUTH = Row(lambda asked, seed: _styled(asked.source, asked.styles, asked.scene + 1_000_003 * (seed + 1)))
+"""The upper bound: the scene truly redrawn, its pattern placed anew."""
+
+
+def of_recipe(recipe: str | Recipe, models: Models, loss: str | None = None, weight: float | None = None) -> Row:
+    """A recipe as a row, given the prompt or the example as it reads them; with `loss`, that loss gets another weight.
+
+    Raises ValueError for a recipe or a loss that there is not.
+    """
+    if isinstance(recipe, str) and recipe not in RECIPES:
+        raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
+    recipe = (RECIPES[recipe] if isinstance(recipe, str) else recipe).fitted_to(models)
+    if loss is not None:
+        recipe = recipe.changed(weights={loss: weight})
+
+    def make(asked: Pictures, seed: int) -> Tensor:
+        prompts = asked.prompts if "prompt" in recipe.reads else None
+        style = asked.example if "style" in recipe.reads else None
+        return stylize(asked.source, prompts, style=style, recipe=recipe, models=models, seed=seed).image
+
+    values = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name != "paper"}
+    values["weights"] = {k: getattr(w, "__qualname__", w) for k, w in recipe.weights.items()}
+    told = ", ".join(f"{k}={getattr(v, '__qualname__', v)}" for k, v in values.items())
+    told = f"{told}; profile={models.profile.name}, dtype={models.dtype}, package {_fingerprint()}"
+    return Row(make, told, loss, weight)
+
+
+def of_function(function: Method, name: str = "the method", settings: str = "") -> Row:
+    """Any function of (source, prompts, seed) as a row.
+
+    Raises ValueError when it cannot be called so, or returns anything but finite pictures of the source's shape in
+    [-1, 1].
+    """
+    if not callable(function):
+        raise ValueError(f"{name} must be a function of (source, prompts, seed); got {function!r}")
+    try:
+        signature(function).bind(None, None, 0)
+    except TypeError as error:
+        wanted = "a method is called as f(source, prompts, seed)"
+        raise ValueError(f"{name} takes {signature(function)}; {wanted}: {error}") from error
+    return Row(lambda asked, seed: _checked(function(asked.source.clone(), asked.prompts, seed), asked, name), settings)
+
+
+def of_method(spec: str) -> Row:
+    """The function "package.module:function", looked for in the current folder too, as a row.
+
+    Its stored pictures are looked up by the module's own file: after a change elsewhere, name another cache folder.
+    Raises ValueError, saying what is missing, when there is no such module or function, and as `of_function` does.
+    """
+    module_name, _, function_name = spec.partition(":")
+    if not module_name or not function_name:
+        raise ValueError(f"a method must be package.module:function, as in my_method:restyle; got {spec!r}")
+    module = import_module(module_name) if _importable(module_name) else None
+    if module is None:
+        raise ValueError(f"there is no module {module_name!r} here: run in its folder, or install it")
+    if not hasattr(module, function_name):
+        raise ValueError(f"the module {module_name!r} has no {function_name!r}; {nearest(function_name, vars(module))}")
+    source = getattr(module, "__file__", None)
+    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+    return of_function(getattr(module, function_name), spec, f"{spec} {digest}")
+
+
+def _importable(module: str) -> bool:
+    """Whether there is such a module, the current folder included (a console script does not look there by itself)."""
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
+
+
+def _checked(made: Tensor, asked: Pictures, name: str) -> Tensor:
+    """What a method returned, if it is what was asked for."""
+    wanted = f"{name} must return pictures {tuple(asked.source.shape)} in [-1, 1]"
+    if not isinstance(made, Tensor):
+        raise ValueError(f"{wanted}; got {type(made).__name__}: make it a torch tensor")
+    if made.shape != asked.source.shape:
+        raise ValueError(f"{wanted}; got the shape {tuple(made.shape)}: one picture for each prompt, of the same size")
+    made = made.detach().float()
+    if not torch.isfinite(made).all():
+        raise ValueError(f"{wanted}; got NaN or infinity: look at the step that made it")
+    if made.abs().max() > 1.001:
+        raise ValueError(f"{wanted}; got [{made.min():.3g}, {made.max():.3g}]: scale it, or clamp it to the range")
+    return made
+
+
+def _fingerprint() -> str:
+    """A hash of the code and weights that make pictures, so that no stored picture outlives a change of them."""
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".safetensors", ".json")):
+        name = path.relative_to(package).as_posix()
+        if not name.startswith(_BESIDE + _JUDGES):
+            digest.update(name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
