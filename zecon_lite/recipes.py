@@ -258,7 +258,7 @@ RECIPES: dict[str, Recipe] = {
             small={
                 **_DIFFUSEIT_SMALL,
                 "weights": {
-                    "clip_ensemble": 1.0, "key_self_similarity": 1.0, "key_contrast_adaptive": 0.05, "range": 5.0,
+                    "clip_ensemble": 1.0, "key_self_similarity": 2.0, "key_contrast_adaptive": 0.2, "range": 5.0,
                 },
             },
         ),
@@ -281,7 +281,7 @@ RECIPES: dict[str, Recipe] = {
             small={
                 **_DIFFUSEIT_SMALL,
                 "weights": {
-                    "cls_style": 1.0, "style_mse": 1.0, "key_self_similarity": 1.0, "key_contrast": 0.05, "range": 5.0,
+                    "cls_style": 1.0, "style_mse": 0.05, "key_self_similarity": 3.0, "key_contrast": 0.1, "range": 5.0,
                 },
             },
         ),
