@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,9 +47,10 @@ def fragments(measured: Mapping) -> dict[str, str]:
 
 
 def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """A table in Markdown; an interval stands under its mean, so that a row stays two lines high."""
     rows = [headings, ["---"] * len(headings), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    text = "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    return re.sub(r" \(([-\d.]+) to ([-\d.]+)\)", r"<br>\1 to \2", text)
 
 
 def setup(measured: Mapping) -> str:
