@@ -350,6 +350,14 @@ def test_every_recipe_restyles_a_photograph_of_any_shape(folder, recipe):
     assert result.shape == source.shape and not result.equal(source)
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(capsys):
+    from zecon_lite.cli.common import plain_messages
+
+    with pytest.raises(BrokenPipeError), plain_messages():
+        raise BrokenPipeError
+    assert capsys.readouterr().err == ""
+
+
 def test_an_unknown_word_is_warned_of_with_the_nearest_known(photo):
     done = run("stylize", photo, "a penicl sketch", "-o", "out.png", *QUICK)
     assert done.exit_code == 0

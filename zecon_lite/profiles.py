@@ -185,7 +185,8 @@ def _tiny_latent() -> Latent:
             raise FileNotFoundError(
                 f"the bundled latent diffusion model is not trained: {name}.safetensors is not in {weights.BUNDLED}; "
                 "train it with python -m zecon_lite.tiny.train autoencoder, then python -m zecon_lite.tiny.train "
-                "latent, or use Stable Diffusion with latent=Latent.pretrained()"
+                "latent, or use Stable Diffusion: --model FOLDER at the command line, latent=Latent.pretrained() in "
+                "Python"
             )
     cards = {name: json.loads((weights.BUNDLED / f"{name}.json").read_text()) for name in ("autoencoder", "latent")}
     autoencoder = weights.load_into(

@@ -1,8 +1,8 @@
 """The command line: `zecon-lite stylize PHOTO "PROMPT"`, `zecon-lite recipes`, `zecon-lite info FILE`,
 `zecon-lite edit`, `zecon-lite finetune`, `zecon-lite apply`, `zecon-lite evaluate`, `zecon-lite weights`.
 
-One module a command. Everything heavy is imported inside the commands, so that `--help` answers at once. What a user
-can get wrong ends with a sentence on stderr and exit code 2; an interruption ends with 130.
+One module a command. Networks and their libraries are loaded inside the commands, so that `--help` waits for torch
+alone. What a user can get wrong ends with a sentence on stderr and exit code 2; an interruption ends with 130.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ def plain_messages() -> Iterator[None]:
     except KeyboardInterrupt:
         say("interrupted: no half-written file is left behind")
         raise typer.Exit(130) from None
+    except BrokenPipeError:    # the reader, such as head, has seen enough: typer ends quietly
+        raise
     except (ValueError, OSError, FloatingPointError) as e:
         say(str(e))
         raise typer.Exit(2) from e

@@ -51,7 +51,8 @@ def find(file: WeightFile, fetch_missing: bool = True) -> Path:
     if file.url is None or not fetch_missing:
         source = file.url or file.where
         raise FileNotFoundError(
-            f"{file.name} is not in {home()}: get it ({source}) and put it there, or set ZECON_LITE_HOME"
+            f"{file.name} is not in {home()}: run zecon-lite weights fetch, or get it ({source}) and put it there, or "
+            "set ZECON_LITE_HOME"
         )
     return fetch(file)
 
