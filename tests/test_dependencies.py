@@ -24,7 +24,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # Import from a lower row only. Modules of one folder (losses, models, ...) count as one row and may import each other.
 ROWS = [
-    {"progress"},
+    {"progress", "files"},
     {"images", "schedule", "augment", "state", "models", "weights", "colour"},
     {"denoiser", "guidance"},
     {"samplers", "losses"},

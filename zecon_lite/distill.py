@@ -295,7 +295,7 @@ def edit(
         latent = (models or load_models()).latent
     elif not isinstance(latent, Latent):
         latent = Latent.from_pipeline(latent)
-    _check_sides(source, latent.multiple)
+    images.check_sides(source, latent.multiple)
 
     prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
     if method.delta and prompts == (source_prompt,):
@@ -321,13 +321,3 @@ def edit(
         raise FloatingPointError("the picture is not finite: lower the weights or the rate")
     told = source_prompt if isinstance(source_prompt, str | None) else " | ".join(source_prompt)
     return Edit(image, tuple(done), method, seed, prompts, told or "", latent.name)
-
-
-def _check_sides(source: Tensor, multiple: int) -> None:
-    height, width = source.shape[-2:]
-    if height % multiple or width % multiple:
-        near = multiple * max(1, min(height, width) // multiple)
-        raise ValueError(
-            f"the source is {height} x {width}; sides must be multiples of {multiple}: "
-            f"use images.fit(source, {near}, multiple={multiple})"
-        )

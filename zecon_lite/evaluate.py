@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from . import images, metrics, weights
 from .benchmark import SOURCE, TRUTH, Benchmark, Method, Pictures, Row, of_function, of_method, of_recipe
+from .files import replacing
 from .profiles import Models, load_models
 from .progress import bar
 from .recipes import Recipe
@@ -148,10 +148,8 @@ def _made_part(row: Row, part: Pictures, seed: int, cache: Path | None) -> tuple
     if not path.exists():
         pictures, took = _make(row, part, seed)
         cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        with open(partial, "wb") as file:
+        with replacing(path) as partial, open(partial, "wb") as file:
             np.savez(file, pictures=pictures.numpy(), seconds=took)
-        os.replace(partial, path)
     with np.load(path) as stored:
         return torch.from_numpy(stored["pictures"]), float(stored["seconds"])
 
@@ -258,10 +256,6 @@ def cell(value: Sequence[float] | float | None) -> str:
 def save(measured: Mapping, path: Path) -> Path:
     """Write the numbers as JSON, one measure a line; the file appears whole or not at all."""
     text = re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", json.dumps(measured, indent=1))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

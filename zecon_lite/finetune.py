@@ -7,7 +7,6 @@ that CLIP sees the picture change as the text changes. What is learnt is kept as
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -20,6 +19,7 @@ from . import images
 from .adapters import Adapter, Trainable, low_rank, whole
 from .augment import Views
 from .denoiser import Denoiser
+from .files import replacing
 from .guidance import Guidance, Loss
 from .latents import descend, digest, fingerprint, from_latent, journey, latents, to_latent, transition
 from .losses import Identity, TemplateDirection, l1
@@ -259,14 +259,10 @@ def _keep(
     path: Path, run: str, pupil: Trainable, optimizer: torch.optim.Optimizer, epoch: int, number: int
 ) -> None:
     """Write all that a later run needs to go on; whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     parameters = {name: p.detach() for name, p in pupil.parameters.items()}
     state = {"run": run, "epoch": epoch, "number": number, "parameters": parameters, "adam": optimizer.state_dict()}
-    try:
+    with replacing(path) as part:
         torch.save(state, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _resume(path: Path | None, run: str, pupil: Trainable, optimizer: torch.optim.Optimizer) -> tuple[int, int]:

@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from .files import replacing
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")    # what `save` writes
 MIN_SIDE = 8                                     # pixels; less is no picture
 MAX_ASPECT = 4                                   # long side : short side that `fit` keeps
@@ -176,12 +178,8 @@ def save(image: Tensor, path: str | Path, metadata: Mapping[str, str] | None = N
             exif[DESCRIPTION] = json.dumps(metadata)
         kind, options = ("WEBP", {}) if path.suffix.lower() == ".webp" else ("JPEG", {"subsampling": 0})
         to_pil(image).save(data, kind, quality=95, exif=exif, **options)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_bytes(data.getvalue())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -265,6 +263,17 @@ def check(image: Tensor, name: str = "source") -> Tensor:
     elif values is image and values.ndim == 3 and shape[0] == 3 and in_range:
         cure = "add the batch dimension with image[None]"
     raise ValueError(f"{name} must be (B, 3, H, W) in [-1, 1]; got {shape} in {span}: {cure}")
+
+
+def check_sides(image: Tensor, multiple: int) -> None:
+    """Raises ValueError, with the cure, unless both sides of a source (B, 3, H, W) are multiples of `multiple`."""
+    height, width = image.shape[-2:]
+    if height % multiple or width % multiple:
+        near = multiple * max(1, min(height, width) // multiple)
+        raise ValueError(
+            f"the source is {height} x {width}; sides must be multiples of {multiple}: "
+            f"use images.fit(source, {near}, multiple={multiple})"
+        )
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

@@ -7,7 +7,6 @@ come home. Here the denoiser stands on its full training schedule, so a position
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from . import weights
 from .denoiser import Denoiser, Prediction
+from .files import replacing
 from .progress import bar
 from .samplers import randn_like
 from .schedule import Schedule
@@ -186,10 +186,6 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | 
     from safetensors.torch import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_bytes(save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(about or {})))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path

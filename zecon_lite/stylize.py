@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,13 +152,7 @@ def _task(
     images.check(source, "source")
     if batch < 1:
         raise ValueError(f"batch must be at least 1; got {batch}")
-    height, width = source.shape[-2:]
-    if height % models.multiple or width % models.multiple:
-        near = models.multiple * max(1, math.floor(min(height, width) / models.multiple))
-        raise ValueError(
-            f"the source is {height} x {width}; sides must be multiples of {models.multiple}: "
-            f"use images.fit(source, {near}, multiple={models.multiple})"
-        )
+    images.check_sides(source, models.multiple)
     texts = [prompt] if isinstance(prompt, str) else list(prompt or [])
     if any(not text.strip() for text in texts):
         raise ValueError('the prompt is empty: say what the picture should look like, such as "a pencil sketch"')

@@ -8,13 +8,13 @@ not rendered again, so an interrupted run goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..files import replacing
 from ..progress import bar
 from . import world
 from .networks import SIZE
@@ -151,10 +151,8 @@ def main(argv: list[str] | None = None) -> None:
         for number in range(args.shards):
             path = args.folder / f"shard_{number:04d}.npz"
             if not path.exists():
-                partial = path.with_suffix(".partial")
-                with open(partial, "wb") as file:
+                with replacing(path) as partial, open(partial, "wb") as file:
                     np.savez(file, **shard(number))
-                os.replace(partial, path)
             progress.update()
 
 

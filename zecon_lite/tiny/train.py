@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from ..denoiser import VPrediction
+from ..files import replacing
 from ..progress import bar
 from ..samplers import ddim_step, invert, sample
 from ..schedule import Schedule
@@ -125,19 +125,16 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint that an interrupted run goes on from, whole or not at all."""
         CHECKPOINTS.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "ema": self.ema,
-                "seen": self.seen,
-                "seconds": self.seconds,
-                "log": [list(entry) for entry in self.log],
-            },
-            partial,
-        )
-        os.replace(partial, self.checkpoint)
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema,
+            "seen": self.seen,
+            "seconds": self.seconds,
+            "log": [list(entry) for entry in self.log],
+        }
+        with replacing(self.checkpoint) as partial:
+            torch.save(state, partial)
 
     def averaged(self) -> nn.Module:
         """The network with its averaged weights, in evaluation mode."""
@@ -171,11 +168,10 @@ class Run:
             },
             indent=1,
         )
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(serialise(tensors))
-        os.replace(partial, path)
-        partial.write_text(text + "\n")
-        os.replace(partial, card_path)
+        with replacing(path) as partial:
+            partial.write_bytes(serialise(tensors))
+        with replacing(card_path) as partial:
+            partial.write_text(text + "\n")
         print(f"{self.name}: wrote {path.name}, {path.stat().st_size / 2**20:.1f} MiB, {scores}")
 
 
@@ -436,20 +432,30 @@ def train_vgg(args: argparse.Namespace, device: torch.device) -> None:
     def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
             outputs = run.network(images)
-        return sum(
-            F.cross_entropy(out.float(), wanted, ignore_index=UNNAMED)
-            for out, wanted in zip(outputs, labels, strict=True)
-        )
+        return naming_loss(outputs, labels)
 
     def score() -> dict[str, float]:
         images, labels = (z.to(device) for z in held_out(650))
         with torch.no_grad():
             outputs = run.averaged()(images)
-        right = [(out.argmax(1) == wanted).float().mean().item() for out, wanted in zip(outputs, labels, strict=True)]
-        return dict(zip(("style", "object", "background"), right, strict=True)) | {"mean": sum(right) / 3}
+        return naming_accuracy(outputs, labels)
 
     run.train(loss_of, photos=0.2)
     run.publish(score(), "mean", objective="cross-entropy of style, object and background")
+
+
+def naming_loss(outputs: Sequence[Tensor], labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The cross-entropies of style, object and background, added up; what is not named does not count."""
+    return sum(
+        F.cross_entropy(out.float(), wanted, ignore_index=UNNAMED, label_smoothing=smoothing)
+        for out, wanted in zip(outputs, labels, strict=True)
+    )
+
+
+def naming_accuracy(outputs: Sequence[Tensor], labels: Tensor) -> dict[str, float]:
+    """The shares of right styles, objects and backgrounds, and their mean."""
+    right = [(out.argmax(1) == wanted).float().mean().item() for out, wanted in zip(outputs, labels, strict=True)]
+    return dict(zip(("style", "object", "background"), right, strict=True)) | {"mean": sum(right) / 3}
 
 
 def _later(module: str, trainer: str) -> Callable[[argparse.Namespace, torch.device], None]:

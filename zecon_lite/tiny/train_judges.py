@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import world
-from .data import UNNAMED, Shards
+from .data import Shards
 from .judges import Judge, Segmenter, build_judge_a, build_judge_b, overlap
 from .networks import SIZE
-from .train import Run, held_out
+from .train import Run, held_out, naming_accuracy, naming_loss
 
 EVEN, ODD = "shard_*[02468].npz", "shard_*[13579].npz"  # the judges share no training picture
 FIRST_SEGMENTED_SEED = 500_000  # training scenes that no shard holds
@@ -70,10 +70,7 @@ def _train_judge(name: str, judge: Judge, half: str, args: argparse.Namespace, d
         seen = spoiled(images, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
             outputs = run.network(seen)
-        return sum(
-            F.cross_entropy(out.float(), wanted, ignore_index=UNNAMED, label_smoothing=0.05)
-            for out, wanted in zip(outputs, labels, strict=True)
-        )
+        return naming_loss(outputs, labels, smoothing=0.05)
 
     run.train(loss_of, photos=0.2)
     run.publish(
@@ -88,10 +85,8 @@ def _train_judge(name: str, judge: Judge, half: str, args: argparse.Namespace, d
 def _accuracies(judge: nn.Module, device: torch.device) -> dict[str, float]:
     """Held-out accuracy of style, object and background, also of style on blurred pictures."""
     images, labels = (z.to(device) for z in held_out(SCORED))
-    right = [(out.argmax(1) == k).float().mean().item() for out, k in zip(judge(images), labels, strict=True)]
     blurred = (judge(_blurred(images))[0].argmax(1) == labels[0]).float().mean().item()
-    scores = dict(zip(("style", "object", "background"), right, strict=True))
-    return scores | {"style_blurred": blurred, "mean": sum(right) / 3}
+    return naming_accuracy(judge(images), labels) | {"style_blurred": blurred}
 
 
 def train_segmenter(args: argparse.Namespace, device: torch.device) -> None:
