@@ -40,7 +40,9 @@ PROMPTS = {
 """What a method is asked for: "a pencil sketch", "an oil painting", ..., one for each style."""
 
 # What surely makes no picture: everything else of the package counts when stored pictures are looked up.
-_BESIDE = ("cli/", "widgets/", "show.py", "progress.py", "metrics.py", "evaluate.py", "tiny/train", "tiny/data")
+_BESIDE = (
+    "cli/", "exercises/", "widgets/", "show.py", "progress.py", "metrics.py", "evaluate.py", "tiny/train", "tiny/data"
+)
 _JUDGES = ("tiny/judges.py", *(f"tiny/weights/{name}." for name in (*metrics.JUDGES, "segmenter")))
 
 
