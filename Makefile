@@ -12,7 +12,7 @@ PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3
 # A thread that waits gives its core away: nothing lost on a quiet machine, and twice as quick on a busy one.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help book test lab lint bench outputs clean
+.PHONY: help book test lab lint bench outputs student teacher clean
 .NOTPARALLEL:
 
 help:       ## this list
@@ -36,6 +36,12 @@ bench: $(READY)       ## time a guided step against a naive version of the same 
 
 outputs: $(READY)       ## run the notebooks and store the outputs that the tests compare
 	$(BIN)python book/scripts/store_outputs.py
+
+student: $(READY)       ## notebooks without solutions and answers, into build/student
+	$(BIN)python book/scripts/editions.py student
+
+teacher: $(READY)       ## notebooks with every solution open, into build/teacher
+	$(BIN)python book/scripts/editions.py teacher
 
 clean:       ## remove everything built; the environment in .venv stays
 	rm -rf build dist .pytest_cache .ruff_cache
