@@ -7,6 +7,7 @@ real files, at full size or, with the networks shrunk by `shrink`, at a width th
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import warnings
 from functools import partial
@@ -72,6 +73,52 @@ def dino(name, path):
     save_file(random_like(ViT.unfilled(Path(weights.MANIFEST[name][0].name).stem).model), path)
 
 
+def stable_diffusion(folder):
+    """Stable Diffusion 1 as a folder for diffusers: its blocks and names, with widths of 32 and 64, for 64 px."""
+    import diffusers
+    from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModel
+
+    read, words = letters(folder / "tokenizer")
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8, block_out_channels=(32, 32, 64, 64), cross_attention_dim=32, attention_head_dim=2
+    )
+    vae = diffusers.AutoencoderKL(
+        sample_size=64, block_out_channels=(32,) * 4, layers_per_block=2, latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+    )  # fmt: skip
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=words, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+            max_position_embeddings=10, bos_token_id=words - 2, eos_token_id=words - 1, pad_token_id=words - 1,
+        )
+    )  # fmt: skip
+    scheduler = diffusers.PNDMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
+    )
+    diffusers.StableDiffusionPipeline(
+        vae=vae, text_encoder=text, tokenizer=read, unet=unet, scheduler=scheduler, safety_checker=None,
+        feature_extractor=CLIPImageProcessor(), requires_safety_checker=False,
+    ).save_pretrained(folder)  # fmt: skip
+    marks = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    (folder / "tokenizer/special_tokens_map.json").write_text(json.dumps(marks))    # newer libraries write none
+
+
+def letters(folder):
+    """CLIP's tokenizer with letters for a vocabulary and nothing to merge, and how many tokens it knows."""
+    from transformers import CLIPTokenizer
+
+    folder.mkdir(parents=True)
+    alphabet = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    words = [*alphabet, *(f"{c}</w>" for c in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({word: k for k, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 10})
+    )
+    return CLIPTokenizer.from_pretrained(folder), len(words)
+
+
 KINDS = {
     "256x256_diffusion_uncond": unet,
     "ffhq_10m": unet,
@@ -91,6 +138,15 @@ def fabricate(name, folder):
     return (dataclasses.replace(file, sha256=weights.sha256(path), size=path.stat().st_size),)
 
 
+def own_hashes(monkeypatch):
+    """Let the manifest name, for each file that lies in `home()`, its own size and hash: what stand-ins need."""
+    for name, files in weights.MANIFEST.items():
+        if all(weights.path_of(file).is_file() for file in files):
+            paths = [(file, weights.path_of(file)) for file in files]
+            own = [dataclasses.replace(f, sha256=weights.sha256(p), size=p.stat().st_size) for f, p in paths]
+            monkeypatch.setitem(weights.MANIFEST, name, tuple(own))
+
+
 def save_torchscript(tensors, path):
     """Tensors as a TorchScript archive whose modules are named as the tensors are."""
     root = nn.Module()
@@ -108,8 +164,11 @@ def save_torchscript(tensors, path):
         torch.jit.trace(root, torch.zeros(1)).save(path)
 
 
-def shrink(monkeypatch):
-    """Make every published network narrow and shallow for a test; names and file formats stay."""
+def shrink(monkeypatch, size=None):
+    """Make every published network narrow and shallow for a test; names and file formats stay.
+
+    size: the side of the pictures that the UNet and CLIP are for; without it, that of the published ones.
+    """
     import open_clip
     import timm
     from torchvision.models import vgg
@@ -117,16 +176,18 @@ def shrink(monkeypatch):
     config, create = open_clip.get_model_config, timm.create_model
     for name, profile in profiles.PROFILES.items():
         if name != "tiny":
-            small = dataclasses.replace(profile.unet, model_channels=32, num_head_channels=32)
-            monkeypatch.setitem(profiles.PROFILES, name, dataclasses.replace(profile, unet=small))
-    monkeypatch.setattr(open_clip, "get_model_config", lambda name: _small_clip(config(name)))
+            small = dataclasses.replace(profile.unet, model_channels=16, num_head_channels=16, norm_groups=16)
+            small = dataclasses.replace(profile, unet=small, size=size or profile.size)
+            monkeypatch.setitem(profiles.PROFILES, name, small)
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: _small_clip(config(name), size))
     monkeypatch.setattr(timm, "create_model", partial(create, embed_dim=48, depth=2, num_heads=2))
     widths = [width if width == "M" else width // 32 for width in vgg.cfgs["E"]]
     monkeypatch.setitem(vgg.cfgs, "E", widths)
 
 
-def _small_clip(config):
+def _small_clip(config, size):
     vision = {**config["vision_cfg"], "width": 64, "layers": 2}
+    vision |= {} if size is None else {"image_size": size}
     if not isinstance(config["vision_cfg"]["layers"], int):    # a ResNet, with four stages
         vision |= {"width": 8, "layers": [1, 1, 1, 1]}
     return {**config, "embed_dim": 32, "vision_cfg": vision,

@@ -8,8 +8,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from zecon_lite import RECIPES, benchmark, load_models
-from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, of_function, of_method, of_recipe
+from zecon_lite import RECIPES, benchmark, images, load_models
+from zecon_lite.adapters import Adapter
+from zecon_lite.benchmark import (
+    SOURCE,
+    TRUTH,
+    Benchmark,
+    Photographs,
+    of_adapters,
+    of_edit,
+    of_function,
+    of_method,
+    of_recipe,
+)
 from zecon_lite.tiny import world
 
 
@@ -44,6 +55,16 @@ def test_portions_hold_every_picture_once(batch, size, sizes):
     parts = Benchmark(2, ("pencil", "pixel"), 1, size, batch).parts
     assert [p.stop - p.start for p in parts] == sizes
     assert [k for p in parts for k in range(p.start, p.stop)] == [0, 1, 2, 3]
+
+
+def test_photographs_are_asked_for_in_every_style_and_nobody_knows_their_objects():
+    p = Photographs(styles=("pencil", "neon"), seeds=1).pictures
+    assert p.source.shape == (8, 3, 64, 64) and p.mask is None and p.object is None and p.scene.tolist()[-1] == 3
+    cat = images.fit(images.photograph("cat"), 64, mode="crop")
+    assert torch.equal(p.source[1:2], cat) and torch.equal(p.truth[1:2], world.apply_style("neon", cat, [0]))
+    assert torch.equal(p.part(slice(1, 3)).example, p.example[1:3]) and p.part(slice(1, 3)).mask is None
+    with pytest.raises(ValueError, match="there are 4 photographs; got 5"):
+        Photographs(scenes=5)
 
 
 def test_more_scenes_begin_with_the_same_ones(asked):
@@ -134,6 +155,49 @@ def test_the_fingerprint_covers_what_makes_pictures_and_not_the_judges(tmp_path,
 
     assert changes("samplers.py") and changes("tiny/weights/unet.safetensors")
     assert not changes("evaluate.py") and not changes("tiny/weights/judge_a.safetensors")
+
+
+# ---------------------------------------------------------------------------------------------- learnt, and distilled
+
+
+def adapter(prompt, change=0.5):
+    return Adapter({"out.2.bias": torch.full((12,), change)}, {"prompt": prompt, "t0": "300", "test_steps": "3"})
+
+
+def test_each_style_is_painted_by_the_adapter_of_its_prompt(asked, models, monkeypatch):
+    seen = []
+
+    def translate(source, pupil, *, models, settings):
+        seen.append((len(source), settings.t0, settings.test_steps))
+        return source * (pupil.unet.out[2].bias - models.denoiser.unet.out[2].bias).mean()
+
+    monkeypatch.setattr(benchmark, "translate", translate)
+    row = of_adapters([adapter("a pixel art", 0.25), adapter("a pencil sketch")], models)
+    made, source = row.make(asked.pictures, 0), asked.pictures.source
+    torch.testing.assert_close(made[::2], 0.5 * source[::2])
+    torch.testing.assert_close(made[1::2], 0.25 * source[1::2])
+    assert seen == [(2, 300, 3)] * 2
+    assert row.settings != of_adapters([adapter("a pixel art"), adapter("a pencil sketch")], models).settings
+
+
+def test_a_style_that_nobody_learnt_is_refused(asked, models):
+    message = "no adapter was trained for 'a pixel art', only for 'a pencil sketch': train one with `zecon-lite finet"
+    with pytest.raises(ValueError, match=message):
+        of_adapters([adapter("a pencil sketch")], models).make(asked.pictures.part(slice(1, 2)), 0)
+
+
+def test_an_edit_gets_each_style_s_prompt_and_the_source_s(asked, monkeypatch):
+    def edit(source, prompt, source_prompt, *, method, latent, seed):
+        assert (source_prompt, method, latent.name) == ("photo", "dds", "mine")
+        return SimpleNamespace(image=source * {"a pencil sketch": 0.5, "a pixel art": 0.25}[prompt])
+
+    monkeypatch.setattr(benchmark, "edit", edit)
+    row = of_edit("dds", SimpleNamespace(latent=SimpleNamespace(name="mine")))
+    made, source = row.make(asked.pictures, 0), asked.pictures.source
+    torch.testing.assert_close(made[::2], 0.5 * source[::2])
+    torch.testing.assert_close(made[1::2], 0.25 * source[1::2])
+    with pytest.raises(ValueError, match="there is no method 'ddds'; did you mean 'dds'"):
+        of_edit("ddds", None)
 
 
 # ----------------------------------------------------------------------------------------------- other people's methods

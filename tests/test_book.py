@@ -110,6 +110,17 @@ def test_the_similarity_explorer_answers_a_click_and_the_arrow_keys(page, addres
     assert page.faults == []
 
 
+def test_the_explorer_shows_three_readers_side_by_side(page, address):
+    page.goto(f"{address}/notebooks/08_keys_and_cls.html", wait_until="networkidle")
+    page.wait_for_selector(EXPLORER)
+    columns = page.locator(EXPLORER).first.get_by_test_id("column")
+    assert columns.count() == 3
+    source = columns.nth(1).get_by_test_id("source")
+    source.click(position={"x": source.bounding_box()["width"] * 0.1, "y": 5})
+    assert all(int(c.get_by_test_id("readout").get_attribute("data-col")) <= 1 for c in columns.all())
+    assert page.faults == []
+
+
 def test_the_similarity_explorer_shows_another_layer(page, address):
     page.goto(f"{address}/notebooks/06_patch_contrast.html", wait_until="networkidle")
     page.wait_for_selector(EXPLORER)

@@ -46,8 +46,9 @@ def negative(monkeypatch):
     """In place of the networks, a restyling that gives the negative; returns the calls that reached it."""
     calls = []
 
-    def restyle(source, prompt, *, style, source_prompt, recipe, models, seed, batch):
-        calls.append({"source": source, "style": style, "source_prompt": source_prompt, "recipe": recipe, "seed": seed})
+    def restyle(source, prompt, *, style, source_prompt, recipe, models, seed, batch, on_step):
+        calls.append({"source": source, "style": style, "source_prompt": source_prompt, "recipe": recipe, "seed": seed,
+                      "prompt": prompt})
         task = recipes.Task(source, prompt, source_prompt)
         return stylize.Result(-source.repeat(batch, 1, 1, 1), (), recipe, seed, task, models.profile.name)
 
@@ -202,7 +203,7 @@ def test_one_bad_file_in_a_folder_is_reported_and_the_others_go_on(photo, negati
     assert sorted(os.listdir("results")) == ["cat_a-sketch.png", "zebra_a-sketch.png"]
     said = plain(done.stderr)
     assert "broken.png is not a picture that can be read" in said and "empty.jpg is empty" in said
-    assert "2 of 4 photographs failed" in said
+    assert "2 of 4 failed, the others are saved: broken.png, a sketch; empty.jpg, a sketch" in said
 
 
 def test_a_folder_without_pictures_or_for_no_results_is_refused(folder, photo, negative):
@@ -211,6 +212,72 @@ def test_a_folder_without_pictures_or_for_no_results_is_refused(folder, photo, n
     assert done.exit_code == 2 and "the folder none holds no pictures: looked for .avif" in plain(done.stderr)
     done = run("stylize", ".", "a sketch", "-o", "one.png")
     assert done.exit_code == 2 and "there is no folder one.png" in plain(done.stderr)
+
+
+# ---------------------------------------------------------------------------------------------- photographs and prompts
+
+
+def test_every_photograph_is_restyled_after_every_prompt(photo, negative):
+    os.mkdir("results")
+    images.save(images.load(photo), "dog.png")
+    photo.with_name("prompts.txt").write_text("# mine\n\nan oil painting\n  a mosaic\n")
+    words = ["a sketch", "--also", "neon lights", "--prompt-file", "prompts.txt", "-o", "results"]
+    done = run("stylize", photo, "dog.png", *words)
+    assert done.exit_code == 0, done.stderr
+    slugs = ("a-mosaic", "a-sketch", "an-oil-painting", "neon-lights")
+    assert sorted(os.listdir("results")) == [f"{name}_{slug}.png" for name in ("cat", "dog") for slug in slugs]
+    assert [call["prompt"] for call in negative[:4]] == ["a sketch", "neon lights", "an oil painting", "a mosaic"]
+    assert images.read_metadata("results/dog_a-mosaic.png")["prompt"] == "a mosaic"
+
+
+def test_a_picture_s_name_is_a_photograph_and_a_folder_only_where_a_prompt_is_known(photo, negative):
+    os.mkdir("mosaic")
+    images.save(images.load(photo), "mosaic/dog.png")
+    assert run("stylize", photo, "mosaic").stdout == "saved cat_mosaic.png\n"
+    assert run("stylize", photo, "mosaic", "--also", "a sketch").stdout.split()[1::2] == [
+        "cat_a-sketch.png", "dog_a-sketch.png",
+    ]
+    run("stylize", "mosaic/dog.png", photo, "--style", photo, "--recipe", "gram_clip")
+    assert {"dog_cat.png", "cat_cat.png"} <= set(names(photo.parent))
+    assert "there is no file dgo.png" in plain(run("stylize", "dgo.png", "a sketch").stderr)
+
+
+def test_no_result_takes_the_file_of_another(photo, negative):
+    os.mkdir("a")
+    images.save(images.load(photo), "a/cat.jpg")
+    assert run("stylize", photo, "a/cat.jpg", "a sketch", "--also", "a: sketch!").exit_code == 0
+    assert len(names(photo.parent)) == 2 + 4
+
+
+def test_where_one_of_several_fails_the_others_are_made_and_it_is_named(photo, negative, monkeypatch):
+    restyle = stylize.stylize
+
+    def fails(source, prompt, **options):
+        if prompt == "neon":
+            raise FloatingPointError("the loss 'mse' became nan")
+        return restyle(source, prompt, **options)
+
+    monkeypatch.setattr(stylize, "stylize", fails)
+    done = run("stylize", photo, "lost.jpg", "a sketch", "--also", "neon", "--also", "a mosaic")
+    assert done.exit_code == 2
+    assert names(photo.parent) == ["cat.jpg", "cat_a-mosaic.png", "cat_a-sketch.png"]
+    said = plain(done.stderr)
+    assert "cat.jpg, neon: the loss 'mse' became nan" in said and "there is no file lost.jpg" in said
+    assert "4 of 6 failed, the others are saved: cat.jpg, neon; lost.jpg, a sketch; lost.jpg, neon;" in said
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "there is no file prompts.txt"),
+        (b"# none\n\n", "prompts.txt holds no prompts: write one a line"),
+        (b"\xff\xfe\x00a", "prompts.txt is not a text in UTF-8: write one prompt a line"),
+    ],
+)
+def test_a_bad_file_of_prompts_is_refused(photo, negative, data, message):
+    if data is not None:
+        photo.with_name("prompts.txt").write_bytes(data)
+    assert message in refused("stylize", photo, "--prompt-file", "prompts.txt", folder=photo.parent)
 
 
 # ---------------------------------------------------------------------------------------------------------- bad input

@@ -24,18 +24,18 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # Import from a lower row only. Modules of one folder (losses, models, ...) count as one row and may import each other.
 ROWS = [
-    {"progress", "files"},
+    {"progress", "files", "memory"},
     {"images", "schedule", "augment", "state", "models", "weights", "colour"},
-    {"denoiser", "guidance"},
+    {"denoiser", "guidance", "cost", "provenance"},
     {"samplers", "losses"},
     {"latents"},
     {"adapters"},
     {"show", "tiny"},
     {"profiles"},
     {"terms", "ways"},
-    {"recipes", "metrics", "exercises", "scores", "finetune"},
-    {"stylize", "distill"},
-    {"benchmark"},
+    {"recipes", "metrics", "scores", "finetune"},
+    {"stylize", "distill", "presets"},
+    {"benchmark", "rerun", "exercises"},
     {"evaluate"},
     {"widgets", "cli"},
 ]

@@ -1,5 +1,6 @@
 """DiffuseIT as a recipe: its settings, whole runs against the released algorithm, and restarts."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,13 +10,14 @@ import torch.nn.functional as F
 from golden import load
 from torch.testing import assert_close
 
-from zecon_lite import RECIPES, samplers, stylize
+from zecon_lite import RECIPES, images, samplers, stylize
 from zecon_lite.denoiser import LearnedVariance
+from zecon_lite.memory import Saving
 from zecon_lite.recipes import Recipe
 from zecon_lite.samplers import ddpm_step, renoised_as_released
 from zecon_lite.schedule import Schedule
 from zecon_lite.state import State, Step
-from zecon_lite.ways import Early, Overflow, colours_matched, estimated, noised
+from zecon_lite.ways import Early, Overflow, colours_matched, colours_stretched, estimated, noised
 
 RECORDED = {name: torch.from_numpy(array) for name, array in load("diffuseit/schedule.npz").items()}
 SIDE = 8
@@ -69,7 +71,8 @@ def toys():
     denoiser = LearnedVariance(ToyUNet(), Schedule.linear())
     return SimpleNamespace(
         profile=profile, denoiser=denoiser, vit=ToyViT(), clips=(ToyClip(4), ToyClip(6)), clip=ToyClip(4),
-        vgg=ToyVGG(), style_vgg=ToyVGG(), device=torch.device("cpu"), multiple=4,
+        vgg=ToyVGG(), style_vgg=ToyVGG(), device=torch.device("cpu"), multiple=4, dtype=torch.float32,
+        saving=Saving(), at_work=nullcontext, memory=lambda: None, loaded={},
     )  # fmt: skip
 
 
@@ -103,6 +106,18 @@ def test_divergence_acts_where_the_released_code_lets_it(name, above):
     for i in range(recipe.steps):
         state = State(i, int(timesteps[i]), zero, zero, zero, zero)
         assert weight(state) == (100 if i > above else 0)
+
+
+def test_colours_can_be_stretched_as_in_the_released_code():
+    """Against the picture that color-matcher made; the default clips, and keeps the style's own contrast."""
+    recorded = load("diffuseit/mkl.npz")
+    source, style, want = (
+        images.from_unit(torch.from_numpy(recorded[name].astype("float64") / 255).permute(2, 0, 1)[None])
+        for name in ("src_uint8", "ref_uint8", "final_uint8")
+    )
+    last = Step(0, 0, source, source)
+    assert (colours_stretched(last, style) - want).abs().max() < 2 / 255
+    assert (colours_matched(last, style) - want).abs().max() > 10 / 255
 
 
 def test_the_released_settings_stand_in_the_recipes():

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from zecon_lite import cli, load_models, metrics
 from zecon_lite import evaluate as scored
-from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, Row, of_function
-from zecon_lite.evaluate import FRECHET, MEASURES, compare, made, rows_of, save, scores, table
+from zecon_lite.adapters import Adapter
+from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, Photographs, Row, of_function
+from zecon_lite.evaluate import COSTS, FRECHET, MEASURES, compare, made, rows_of, save, scores, table
 from zecon_lite.tiny import world
 
 STYLES = ("pencil", "neon")
@@ -90,6 +91,23 @@ def test_one_scene_has_no_frechet_distance():
     assert all(row["overall"][key] is None and row["styles"]["neon"][key] is None for key in FRECHET)
 
 
+def test_costs_are_counted_where_they_are_asked_for(asked):
+    looked = Row(lambda part, seed: load_models("tiny", "cpu").clip.image(part.source) is None or part.source)
+    (row,) = compare({"looked": looked}, asked, costs=True)["rows"].values()
+    assert row["passes"] == {"CLIP": [1, 0]} and row["peak_megabytes"] > 0
+    (row,) = compare({"looked": looked}, asked)["rows"].values()
+    assert not {"passes", "peak_megabytes"} & set(row)
+
+
+def test_of_photographs_nothing_is_said_that_nobody_knows():
+    found = compare({"source": SOURCE}, Photographs(2, STYLES, 1))
+    (row,) = found["rows"].values()
+    unknown = {"mask_iou", "object_accuracy_a", "object_accuracy_b"}
+    assert set(row["overall"]) == {*MEASURES, *FRECHET} - unknown and found["pictures"] == 4
+    headings, lines = table(found)
+    assert MEASURES["mask_iou"] not in headings and MEASURES["edge_f1"] in headings and len(lines[0]) == len(headings)
+
+
 def test_a_function_is_scored_in_one_line():
     found = scored(negative, scenes=2, styles=["neon"], seeds=1, models=load_models("tiny", "cpu"))
     assert found["overall"]["ssim_to_source"][0] < 0.5 and list(found["styles"]) == ["neon"]
@@ -144,6 +162,16 @@ def test_bounds_come_first_and_a_curve_is_a_row_for_each_weight():
     assert [(row.loss, row.weight) for row in rows.values()][-2:] == [("zecon", 0.005), ("zecon", 0.1)]
 
 
+def test_ways_to_edit_and_adapters_are_rows_too(monkeypatch, tmp_path):
+    module = sys.modules["zecon_lite.evaluate"]
+    monkeypatch.setattr(module, "of_edit", lambda name, models: f"edit {name}")
+    monkeypatch.setattr(module, "of_adapters", lambda adapters, models: f"{len(adapters)} adapters")
+    path = Adapter({"w": torch.ones(1)}, {"prompt": "a pencil sketch"}).save(tmp_path / "pencil.safetensors")
+    rows = rows_of(load_models("tiny", "cpu"), ["sdedit", "cds"], (), (), [path])
+    assert list(rows) == ["source", "truth", "sdedit", "cds", "diffusionclip"]
+    assert rows["cds"] == "edit cds" and rows["diffusionclip"] == "1 adapters"
+
+
 @pytest.mark.parametrize("curve", ["zecon", "zecon=", "zecon=1,much", "zecon=nan", "zecon=1,,2"])
 def test_a_curve_that_cannot_be_read_is_refused(curve):
     with pytest.raises(ValueError, match=r"a curve must be LOSS=WEIGHT,WEIGHT,\.\.\., as in zecon=0\.005.*got"):
@@ -162,6 +190,13 @@ def test_the_table_shows_intervals_and_a_dash_for_what_is_not_there():
     assert lines == [["zecon", "0.50 (0.25 to 0.75)", "1.50", "-", "1.23"]]
     assert table(measured(), ["frechet_a"], style="neon")[1] == [["zecon", "9.00"]]
     assert len(table(measured())[0]) == 1 + len(MEASURES) + len(FRECHET) + 1
+
+
+def test_the_table_shows_what_pictures_cost():
+    row = {"cpu_seconds_per_picture": 2.0, "passes": {"UNet": [5, 2], "CLIP": [9, 3]}, "peak_megabytes": 52.75}
+    headings, lines = table({"rows": {"a": {**row, "overall": {}}, "b": {**row, "passes": {}, "overall": {}}}})
+    assert headings == ["", *COSTS.values()]
+    assert lines == [["a", "2.00", "UNet 5 + 2, CLIP 9 + 3", "52.75"], ["b", "2.00", "-", "52.75"]]
 
 
 def test_the_file_holds_the_numbers_one_measure_a_line_or_does_not_exist(tmp_path):
@@ -213,7 +248,15 @@ def test_without_a_name_three_recipes_are_scored(folder, monkeypatch):
     monkeypatch.setattr(module, "rows_of", lambda models, *names: asked_for.append(names) or {"source": SOURCE})
     assert run("--scenes", 1, "--seeds", 1, "--styles", "neon").exit_code == 0
     assert run("--scenes", 1, "--seeds", 1, "--styles", "neon", "--curve", "zecon=1", "-r", "zecon").exit_code == 0
-    assert asked_for == [(("sdedit", "clip_guided", "zecon"), [], []), (["zecon"], [], ["zecon=1"])]
+    assert asked_for == [(("sdedit", "clip_guided", "zecon"), [], [], []), (["zecon"], [], ["zecon=1"], [])]
+
+
+def test_photographs_and_costs_at_the_command_line(folder):
+    done = run("--method", "mine:negative", "--photographs", "--scenes", 1, "--seeds", 1, "--styles", "neon", "--costs")
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    row = json.loads((folder / "evaluation.json").read_text())["rows"]["mine:negative"]
+    assert row["passes"] == {} and row["peak_megabytes"] > 0
+    assert "1 photographs x 1 styles x 1 seeds" in plain(done.stdout) and "peak memory, MB" in plain(done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +270,8 @@ def test_without_a_name_three_recipes_are_scored(folder, monkeypatch):
         (["--method", "mine:short"], "mine:short takes (source); a method is called as f(source, prompts, seed)"),
         (["--curve", "zecon"], "a curve must be LOSS=WEIGHT,WEIGHT,..."),
         (["--curve", "zecno=1"], "there is no loss 'zecno'; did you mean 'zecon'?"),
+        (["--photographs", "--scenes", "5"], "there are 4 photographs; got 5"),
+        (["--adapter", "lost.safetensors"], "lost.safetensors"),
         (["--profile", "tny"], "there is no profile 'tny'; did you mean 'tiny'?"),
         (["-o", "nowhere/out.json"], "nowhere/out.json must be a file in a folder that exists"),
     ],

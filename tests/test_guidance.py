@@ -84,6 +84,16 @@ def test_a_zero_weight_is_not_even_evaluated():
     assert Guidance({"a": expensive}, {"a": 0.0}).terms(state) == {}
 
 
+def test_each_loss_may_be_shown_a_source_view_of_its_own():
+    shown, drawn = [], iter((picture(5), picture(6)))
+    losses = {name: lambda s: shown.append(s.source_view) or s.view.sum() for name in ("a", "b", "off")}
+    state = State(7, 0, picture(1), picture(1), picture(2), picture(3))
+    Guidance(losses, {"a": 1.0, "off": 0.0, "b": 1.0}).terms(state)
+    assert shown[0] is shown[1] is state.source_view
+    Guidance(losses, {"a": 1.0, "off": 0.0, "b": 1.0}, source_view=lambda s: next(drawn)).terms(state)
+    assert torch.equal(shown[2], picture(5)) and torch.equal(shown[3], picture(6)) and len(shown) == 4
+
+
 def test_nothing_to_descend_means_no_gradient_and_no_division_by_zero():
     guidance = Guidance({"flat": lambda s: 0 * s.view.sum()}, {"flat": 1.0}, strength=1.0)
     assert torch.equal(gradient(guidance, picture(1), picture(2)), torch.zeros(2, 3, 4, 4, dtype=torch.float64))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fabricate import letters
 from golden import load, load_json
 from torch.testing import assert_close
 from typer.testing import CliRunner
@@ -32,21 +33,6 @@ def picture(seed, *shape):
     return torch.rand(shape, generator=seeded(seed)) * 2 - 1
 
 
-def tokenizer(folder):
-    """CLIP's, with letters for a vocabulary and nothing to merge."""
-    from transformers import CLIPTokenizer
-
-    folder.mkdir()
-    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
-    words = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({word: k for k, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 10})
-    )
-    return CLIPTokenizer.from_pretrained(folder), len(words)
-
-
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """A random Stable Diffusion of a few thousand parameters, as `save_pretrained` writes it."""
@@ -54,7 +40,7 @@ def folder(tmp_path_factory):
     from transformers import CLIPTextConfig, CLIPTextModel
 
     place = tmp_path_factory.mktemp("stable")
-    read, words = tokenizer(place / "words")
+    read, words = letters(place / "words")
     torch.manual_seed(0)
     unet = diffusers.UNet2DConditionModel(
         sample_size=8, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, cross_attention_dim=12,
@@ -95,6 +81,26 @@ def plain(text):
 
 
 # ----------------------------------------------------------------------------------------------------- the interface
+
+
+def test_in_tiles_the_autoencoder_never_sees_more_than_its_own_size(latent):
+    seen, tiled = [], replace(latent, tiles=True)
+    side = latent.autoencoder.config.sample_size    # pixels; latents are half as wide
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output: seen.append(max(inputs[0].shape[-2:])))
+        for module in (latent.autoencoder.encoder, latent.autoencoder.decoder)
+    ]
+    large = picture(3, 1, 3, side, 2 * side)
+    z = tiled.encode(large)
+    assert tiled.decode(z).shape == large.shape
+    assert max(seen) == side and len(seen) > 2
+    seen.clear()
+    assert latent.decode(latent.encode(large)).shape == large.shape    # the option leaves others alone
+    assert seen == [2 * side, side]
+    for hook in hooks:
+        hook.remove()
+    small = large[..., :side]
+    assert_close(tiled.decode(tiled.encode(small)), latent.decode(latent.encode(small)))
 
 
 @pytest.mark.parametrize("batch", [4, 2])

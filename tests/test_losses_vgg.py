@@ -42,6 +42,15 @@ def test_vgg_content_agrees_with_the_released_loss_and_gradient():
     assert_close(torch.autograd.grad(loss, view)[0], RECORDED["grad"], atol=2e-6, rtol=0)
 
 
+def test_the_range_that_was_meant_is_half_the_released_one_and_gives_other_maps():
+    """What the released code would see of pictures in [0, 1]; `vgg_unit_range` shows them so."""
+    released, meant = recorded_vgg(), recorded_vgg().on_unit_range()
+    x = RECORDED["x"]
+    for found, want in zip(meant(x), released((x + 1) / 2), strict=True):
+        assert_close(found, want, atol=2e-5, rtol=1e-5)
+    assert (meant(x)[0][:, :8] - RECORDED["conv1_1"]).abs().max() > 0.1
+
+
 def test_vgg_content_is_zero_for_the_source_itself():
     assert VGGContent(recorded_vgg())(state(RECORDED["x"], RECORDED["x"])).item() == 0
 

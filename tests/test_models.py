@@ -54,6 +54,45 @@ def test_clip_passes_gradients_beyond_the_range_and_never_asks_for_its_own():
     assert (x.grad > 0).all() and clip.model.scale.grad is None
 
 
+def test_the_bundled_clips_embedding_is_the_mean_of_its_patches_under_its_head(models):
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    patches = models.clip.patches(pictures)
+    assert patches.shape == (2, 192, 4, 4)
+    torch.testing.assert_close(models.clip.model.visual.head(patches.mean((2, 3))), models.clip.image(pictures))
+
+
+@pytest.mark.parametrize(
+    ("vision", "shape"),
+    [
+        ({"layers": 1, "width": 64, "head_width": 32, "patch_size": 8, "image_size": 32}, (2, 64, 4, 4)),
+        ({"layers": [1, 1, 1, 1], "width": 16, "image_size": 64}, (2, 512, 2, 2)),
+    ],
+    ids=["transformer", "residual network"],
+)
+def test_published_kinds_of_clip_give_patches_too(vision, shape):
+    import open_clip
+
+    torch.manual_seed(0)
+    text = {"context_length": 8, "vocab_size": 20, "width": 16, "heads": 2, "layers": 1}
+    clip = Clip(open_clip.CLIP(16, vision, text), None, vision["image_size"])
+    pictures = torch.rand(2, 3, clip.size, clip.size) * 2 - 1
+    patches, visual = clip.patches(pictures), clip.model.visual
+    assert patches.shape == shape
+    if hasattr(visual, "attnpool"):
+        torch.testing.assert_close(visual.attnpool(patches), clip.image(pictures))
+    else:
+        visual.output_tokens = True  # open_clip's own way to the same tokens
+        torch.testing.assert_close(patches.flatten(2).mT, visual(clip._as_trained(pictures))[1])
+
+
+def test_the_vits_patches_are_its_keys_in_reading_order_without_that_of_cls(models):
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    keys, _ = models.vit.keys_and_cls(pictures)
+    patches = models.vit.patches(pictures)
+    assert patches.shape == (2, 128, 8, 8)
+    assert torch.equal(patches[:, :, 3, 5], keys[:, 1 + 3 * 8 + 5])
+
+
 def test_the_tokenizer_reads_words_whatever_their_case_and_punctuation():
     tokenizer = WordTokenizer(["a", "pencil", "sketch"], context_length=6)
     one, two = tokenizer(["A pencil-sketch!", "a pencil sketch"])

@@ -164,3 +164,52 @@ def test_no_warning_was_printed_when_the_book_was_built(name):
     for cell in nbformat.read(executed, as_version=4).cells:
         for output in cell.get("outputs", []):
             assert not (output.get("name") == "stderr" and re.search(r"\w*Warning: ", output.text)), output.text
+
+
+# ------------------------------------------------------------------------- questions with choices, answered in the page
+
+
+REQUIRED = [name for name in NOTEBOOKS if int(name[:2]) <= 7]  # later chapters may have them, and are then held to them
+QUESTION = re.compile(r"^\*\*Question (?P<number>[\d.]+)\.\*\* (?P<asked>.*?)^<details><summary>Answer</summary>$"
+                      r"(?P<answer>.*?)^</details>$", re.S | re.M)
+
+
+def sections(name):
+    """Title -> text of each section: a notebook's Markdown, cut at its ## headings."""
+    text = "\n\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
+    return dict(part.split("\n", 1) for part in re.split(r"^## ", text, flags=re.M)[1:])
+
+
+ASKING = [name for name in NOTEBOOKS if name in REQUIRED or "Questions" in sections(name)]
+each_asking = pytest.mark.parametrize("name", ASKING)
+
+
+def questions(name):
+    return list(QUESTION.finditer(sections(name).get("Questions", "")))
+
+
+@each_asking
+def test_a_chapter_asks_five_questions_before_its_exercises(name):
+    numbers = [question["number"] for question in questions(name)]
+    assert len(numbers) >= 5 and numbers == [f"{int(name[:2])}.{k + 1}" for k in range(len(numbers))]
+    titles = list(sections(name))
+    assert titles[titles.index("Questions") + 1] == "Exercises"
+    assert sections(name)["Questions"].count("**Question ") == len(numbers), "a question without choices or answer"
+
+
+@each_asking
+def test_the_answer_to_a_question_speaks_of_every_choice(name):
+    for question in questions(name):
+        choices = re.findall(r"^- \*\*([A-Z])\.\*\* \S", question["asked"], re.M)
+        assert len(choices) >= 3 and choices == list("ABCDEFGH"[: len(choices)]), question["asked"]
+        why, *why_not = re.split(r"^- (?=\*\*[A-Z]\*\* )", question["answer"].strip(), flags=re.M)
+        right = re.match(r"\*\*([A-Z])\.\*\* \S", why)
+        assert right, f"begin the answer with its letter, as in `**B.** ...`:\n{why}"
+        assert sorted([right[1], *(text[2] for text in why_not)]) == choices, f"a choice is left out:\n{why}"
+        assert all(len(text) > 50 for text in (why, *why_not)), f"say why, and why not:\n{question['answer']}"
+
+
+@each_asking
+def test_the_right_choice_is_not_given_away_by_its_place(name):
+    right = [question["answer"].strip()[2] for question in questions(name)]
+    assert len(set(right)) >= 3 and max(right.count(letter) for letter in right) <= 2, right

@@ -40,3 +40,10 @@ def test_a_file_and_ci_get_none(shell, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("CI", "true")
     assert progress.bar(3, "steps").disable
+
+
+def test_bars_inside_the_only_bar_stay_quiet(shell, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress.only_bar(3, "photographs") as outer:
+        assert not outer.disable and progress.bar(3, "steps").disable
+    assert not progress.bar(3, "steps").disable

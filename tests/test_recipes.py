@@ -9,9 +9,11 @@ from golden import draw
 from toys import GaussianDenoiser
 
 from zecon_lite import RECIPES, Recipe, images, load_models, stylize
+from zecon_lite.augment import Views
 from zecon_lite.recipes import LOSSES, Task, inverted, inverted_as_noise, noised
-from zecon_lite.samplers import ddpm_step, invert, sample
+from zecon_lite.samplers import ddim_step, ddpm_step, invert, look, sample
 from zecon_lite.schedule import Schedule
+from zecon_lite.ways import inverted_as_released
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,39 @@ def test_the_released_way_in_uses_the_latent_as_if_it_were_noise():
     a_latent = denoiser.schedule.alphas_cumprod[25]
     assert f"{(a.sqrt() + (1 - a).sqrt() * a_latent.sqrt()).item():.3f}" == "0.548"
     assert f"{((1 - a).sqrt() * (1 - a_latent).sqrt()).item():.3f}" == "0.921"
+
+
+def test_the_released_inversion_goes_one_position_too_far_and_leads_elsewhere():
+    denoiser, source = GaussianDenoiser(Schedule.linear().respace(50)), torch.from_numpy(draw(1, 1, 3, 4, 4)).double()
+    latent = inverted_as_released(denoiser, source, 24, None)
+    torch.testing.assert_close(latent, invert(denoiser, source, 25))
+    right = [*sample(denoiser, inverted(denoiser, source, 24, None), range(24, -1, -1), step=ddim_step)][-1].x
+    released = [*sample(denoiser, latent, range(24, -1, -1), step=ddim_step)][-1].x
+    assert (released - right).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("option", ["fresh_source_noise", "unit_embeddings", "vgg_unit_range"])
+def test_an_option_changes_the_terms_that_it_is_about_and_no_other(option, source, models):
+    """Asked of the recipe's own losses, at one state."""
+    about = {
+        "fresh_source_noise": {"zecon", "mse", "vgg"},
+        "unit_embeddings": {"clip_direction_patch"},
+        "vgg_unit_range": {"vgg"},
+    }[option]
+    # One look at the whole picture, so that no term's draws move another's; places are few enough to be all taken.
+    whole = {"views": Views(count=1, area=None, jitter=0.0), "same_views": False, "patches": 10**6}
+    found = []
+    for chosen in (False, True):
+        recipe = dataclasses.replace(RECIPES["zecon"].fitted_to(models), **whole, **{option: chosen})
+        denoiser, generator = models.denoiser.respace(10), torch.Generator().manual_seed(0)
+        guidance = recipe.guidance(Task(source, "a pencil sketch"), models, denoiser, generator)
+        view = look(denoiser.schedule, 0.7 * source + 0.2, 5, denoiser(source, 5), source, None, generator)
+        with torch.no_grad():
+            found.append({name: value.item() for name, value in guidance.terms(view).items()})
+    changed = {name for name, value in found[0].items() if abs(found[1][name] - value) > 1e-4 * abs(value)}
+    if option == "fresh_source_noise":
+        changed -= {"clip_direction_patch"}    # it looks at the source too
+    assert changed == about
 
 
 def test_the_stochastic_way_in_is_one_jump_of_the_forward_process():

@@ -11,7 +11,7 @@ from toys import GaussianDenoiser, StubUNet
 from zecon_lite import samplers
 from zecon_lite.denoiser import LearnedVariance, VPrediction
 from zecon_lite.guidance import Guidance
-from zecon_lite.samplers import ddim_step, ddpm_step, invert, look, randn_like, sample
+from zecon_lite.samplers import ddim_step, ddpm_step, invert, look, randn_like, sample, view_of_source
 from zecon_lite.schedule import Schedule
 
 
@@ -218,3 +218,11 @@ def test_a_picture_without_batch_is_refused():
 def test_inverting_beyond_the_schedule_is_refused():
     with pytest.raises(ValueError, match="0 to 10; got 11"):
         invert(GaussianDenoiser(Schedule.linear().respace(10)), picture(), 11)
+
+
+def test_a_source_view_drawn_by_itself_is_the_one_that_look_draws():
+    denoiser, source = GaussianDenoiser(Schedule.linear().respace(50)), picture(2)
+    x, one, other = picture(1), torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    state = look(denoiser.schedule, x, 24, denoiser(x, 24), source, None, one)
+    assert torch.equal(state.source_view, view_of_source(denoiser.schedule, source, 24, other))
+    assert not torch.equal(state.source_view, view_of_source(denoiser.schedule, source, 24, other))

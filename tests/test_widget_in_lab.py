@@ -29,6 +29,7 @@ explorer
 TELL = """
 print("selected", explorer.selected, "marked", explorer.marked)
 explorer.selected = [0.0, 0.0]
+explorer.beside = [0]
 """
 
 
@@ -134,5 +135,6 @@ def test_python_sees_the_patch_that_was_clicked_and_the_page_the_one_that_python
     assert (down, right) == pytest.approx((3.5 / 4, 1.5 / 6), abs=1e-6)
     assert (down_marked, right_marked) == pytest.approx((3.5 / 4, 4.5 / 6), abs=1e-6)
 
-    readout.get_by_text("Similarity of patch (0, 0)").wait_for()               # what the second cell set from Python
+    second = explorer.get_by_test_id("column").nth(1)                          # what the second cell set from Python
+    second.get_by_text("keys: similarity of patch (0, 0)").wait_for()
     assert page.strangers == []

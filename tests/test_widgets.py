@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import traitlets
 from PIL import Image
 
+from zecon_lite import load_models
 from zecon_lite.denoiser import VPrediction
 from zecon_lite.losses.contrast import patch_nce
 from zecon_lite.schedule import Schedule
@@ -146,6 +147,38 @@ def test_blocks_time_and_a_single_picture_may_be_chosen():
     assert explorer.step_names == ["result"] and len(explorer.result_png) == 1
 
 
+def pools(x):
+    """An extractor of two layers, 8 x 8 and 4 x 4."""
+    return {1: F.avg_pool2d(x, 4), "deep": F.avg_pool2d(x, 8)}
+
+
+def test_each_extractor_gets_a_column_that_shows_its_last_layer():
+    source, results = picture(0), picture(1, batch=2)
+    extractors = {"UNet": pools, "keys": lambda x: F.avg_pool2d(x, 16).exp()}
+    explorer = SimilarityExplorer.from_extractors(source, results, extractors)
+    shown = [(layer["name"], layer["height"]) for layer in explorer.layers]
+    assert shown == [("UNet 1", 8), ("UNet deep", 4), ("keys", 2)]
+    assert (explorer.layer, explorer.beside) == (1, [2])
+    assert explorer.step_names == ["result 1", "result 2"]
+    assert SimilarityExplorer.from_extractors(source, run_of(9), extractors, keep=2).step_names == ["t = 80", "t = 0"]
+    plain = SimilarityExplorer.from_features(
+        source, results, {"UNet deep": (pools(source)["deep"], pools(results)["deep"])}
+    )
+    assert (plain.layer, plain.beside) == (0, []) and plain.layers[0]["scale"] == explorer.layers[1]["scale"]
+
+
+def test_unet_clip_and_vit_stand_side_by_side_on_a_small_page():
+    models = load_models("tiny", device="cpu")
+    source, results = picture(0, side=64), picture(1, batch=3, side=64)
+    explorer = SimilarityExplorer.from_models(models, source, results, step_names=["a", "b", "c"])
+    names = [f"UNet block {k}" for k in models.denoiser.feature_blocks] + ["CLIP patches", "ViT keys"]
+    assert [layer["name"] for layer in explorer.layers] == names
+    assert (explorer.layer, explorer.beside, explorer.step_names) == (2, [3, 4], ["a", "b", "c"])
+    assert [layer["height"] for layer in explorer.layers] == [16, 16, 8, 4, 8]
+    size = len(explorer.features) + len(explorer.source_png) + sum(map(len, explorer.result_png))
+    assert size + len(json.dumps(explorer.layers)) <= 400_000                  # on noise: nothing compresses
+
+
 @pytest.mark.parametrize("keep", [1, 2, 4, 7, 25, 99])
 def test_a_long_run_is_thinned_evenly_and_keeps_its_end(keep):
     kept = [step.i for step in similarity._spread(run_of(25), keep)]
@@ -208,7 +241,6 @@ def test_the_package_alone_does_not_import_anywidget():
         (picture(0)[0], picture(1), r"source must be \(B, 3, H, W\).*got \(3, 32, 32\)"),
         (picture(0, batch=2), picture(1), r"one source.*got \(2, 3, 32, 32\): take source\[:1\]"),
         (picture(0), picture(1, side=16), r"result must be \(1, 3, 32, 32\).*got \(1, 3, 16, 16\)"),
-        (picture(0), picture(1, batch=2), r"result must be \(1, 3, 32, 32\).*got \(2, 3, 32, 32\)"),
         (picture(0), [], r"no steps: give a picture"),
     ],
 )
@@ -237,6 +269,17 @@ def test_an_explorer_of_nothing_is_refused():
         SimilarityExplorer.from_features(picture(0), picture(1), {})
 
 
+def test_a_column_of_no_layer_is_refused_with_the_nearest():
+    features = {"UNet 1": (random(0, 1, 4, 2, 2), random(1, 1, 4, 2, 2))}
+    with pytest.raises(ValueError, match=r"no layer 'UNet 2' to show; did you mean 'UNet 1'"):
+        SimilarityExplorer.from_features(picture(0), picture(1), features, columns=["UNet 1", "UNet 2"])
+
+
+def test_results_and_names_are_as_many():
+    with pytest.raises(ValueError, match=r"result must be \(1, 3, 32, 32\).*got \(2, 3, 32, 32\)"):
+        SimilarityExplorer.from_extractors(picture(0), picture(1, batch=2), {"a": pools}, step_names=["one"])
+
+
 def test_a_layer_or_step_that_is_not_there_is_refused():
     explorer = SimilarityExplorer.from_denoiser(FakeDenoiser(), picture(0), run_of(3))
     explorer.layer, explorer.step = 1, 0
@@ -244,6 +287,8 @@ def test_a_layer_or_step_that_is_not_there_is_refused():
         explorer.layer = 2
     with pytest.raises(traitlets.TraitError, match=r"step must be 0 to 2 .*; got -1"):
         explorer.step = -1
+    with pytest.raises(traitlets.TraitError, match="beside must hold layers, 0 to 1; got 7"):
+        explorer.beside = [0, 7]
 
 
 # ---------------------------------------------------------------- the page
@@ -301,7 +346,7 @@ def figure(chromium, tmp_path):
         def text(data):
             return base64.b64encode(data).decode()
 
-        names = ("layers", "step_names", "selected", "marked", "layer", "step", "tau")
+        names = ("layers", "step_names", "selected", "marked", "layer", "beside", "step", "tau")
         traits = {name: getattr(explorer, name) for name in names}
         traits |= {"source_png": text(explorer.source_png), "features": text(explorer.features)}
         traits["result_png"] = [text(png) for png in explorer.result_png]
@@ -328,14 +373,15 @@ def features():
     return {name: (f, torch.cat([f + k * random(2 + k, *f.shape) for k in (2, 1, 0)])) for name, f in source.items()}
 
 
-def told(page):
+def told(column):
     """What the readout says to programs: {"row": "0", ...}."""
-    return page.get_by_test_id("readout").evaluate("element => ({...element.dataset})")
+    return column.get_by_test_id("readout").evaluate("element => ({...element.dataset})")
 
 
-def matches(page, features, step, row, column):
-    """Checks every number under the figure against torch."""
-    said, nce = told(page), page.get_by_test_id("nce").evaluate("element => ({...element.dataset})")
+def matches(page, features, step, row, column, at=0):
+    """Checks every number under the figure, in its column `at`, against torch."""
+    place = page.get_by_test_id("column").nth(at)
+    said, nce = told(place), place.get_by_test_id("nce").evaluate("element => ({...element.dataset})")
     (q,), k = unit_rows(features[0]), unit_rows(features[1])[step]
     width = features[0].shape[-1]
     index = row * width + column
@@ -348,10 +394,11 @@ def matches(page, features, step, row, column):
     logits = k @ q.T / 0.07
     assert float(nce["probability"]) == pytest.approx(logits.softmax(1)[index, index].item(), abs=0.05)
     assert float(nce["mean"]) == pytest.approx(patch_nce(k, q).item(), abs=0.1)
-    text = page.get_by_test_id("readout").inner_text()
+    text = place.get_by_test_id("readout").inner_text()
     assert f"patch ({row}, {column})" in text and f"(rank {said['rank']} of {len(q)})" in text
     down, right = page.evaluate("model.get('marked')")
-    assert int(down * features[0].shape[-2]) == int(said["bestRow"]) and int(right * width) == int(said["bestCol"])
+    assert at or int(down * features[0].shape[-2]) == int(said["bestRow"])
+    assert at or int(right * width) == int(said["bestCol"])
 
 
 def test_clicks_keys_layers_and_steps_show_the_numbers_that_torch_finds(figure, features):
@@ -377,6 +424,35 @@ def test_clicks_keys_layers_and_steps_show_the_numbers_that_torch_finds(figure, 
     layer.select_option("1")
     matches(page, features["coarse"], 1, 1, 0)                                 # the same place on a coarser grid
     assert page.evaluate("saved") > 0 and page.faults == []
+
+
+def test_columns_answer_together_and_each_may_show_another_layer(figure, features):
+    explorer = SimilarityExplorer.from_features(
+        picture(0), picture(1, batch=3), features, columns=["fine", "coarse", "fine"]
+    )
+    page = figure(explorer)
+    fine, coarse, last = (page.get_by_test_id("column").nth(k) for k in range(3))
+    assert fine.get_by_test_id("readout").inner_text().startswith("fine: similarity of patch")
+    source = coarse.get_by_test_id("source")
+    box = source.bounding_box()
+    source.click(position={"x": box["width"] * 0.25, "y": box["height"] * 0.75})
+    matches(page, features["coarse"], 2, 1, 0, at=1)
+    for at in (0, 2):
+        matches(page, features["fine"], 2, 3, 1, at)                           # the middle of that coarse patch
+    page.keyboard.press("ArrowRight")                                          # a patch of the grid with the focus
+    matches(page, features["coarse"], 2, 1, 1, at=1)
+    matches(page, features["fine"], 2, 3, 4)
+    fine.get_by_test_id("source").press("ArrowLeft")
+    matches(page, features["fine"], 2, 3, 3, at=2)
+    last.get_by_test_id("layer").select_option("1")
+    assert page.evaluate("[model.get('layer'), model.get('beside')]") == [0, [1, 1]]
+    matches(page, features["coarse"], 2, 1, 1, at=2)
+    fine.get_by_test_id("layer").select_option("1")
+    assert page.evaluate("[model.get('layer'), model.get('beside')]") == [1, [1, 1]]
+    page.evaluate("model.set('beside', [])")
+    assert page.get_by_test_id("column").count() == 1
+    matches(page, features["coarse"], 2, 1, 1)
+    assert page.faults == []
 
 
 def test_the_figure_follows_its_traits_and_lets_go_of_them(figure, features):
@@ -428,9 +504,10 @@ def test_light_and_dark_follow_the_page_before_the_system(figure, features, sche
     assert back == ("rgb(22, 24, 28)" if dark else "rgb(255, 255, 255)")
 
 
-def test_a_phone_shows_the_pictures_one_above_the_other(figure, features):
-    explorer = SimilarityExplorer.from_features(picture(0), picture(1, batch=3), features)
+@pytest.mark.parametrize("columns", [["fine"], ["fine", "coarse", "fine"]], ids=len)
+def test_a_phone_shows_the_pictures_one_above_the_other(figure, features, columns):
+    explorer = SimilarityExplorer.from_features(picture(0), picture(1, batch=3), features, columns=columns)
     page = figure(explorer, viewport={"width": 360, "height": 700})
-    source, result = (page.get_by_test_id(name).bounding_box() for name in ("source", "result"))
+    source, result = (page.get_by_test_id(name).first.bounding_box() for name in ("source", "result"))
     assert result["y"] > source["y"] + source["height"] and source["width"] > 250
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

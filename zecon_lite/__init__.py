@@ -15,9 +15,12 @@ from .distill import Edit, EditStep, edit
 from .evaluate import evaluate
 from .finetune import FINETUNE, FineTune, TrainStep, translate
 from .guidance import Guidance
+from .memory import LOW_MEMORY, Memory, Saving
 from .models import VGG, Clip, Latent, UNet, UNetConfig, ViT
+from .presets import PRESETS, Preset
 from .profiles import PROFILES, Models, Profile, load_models
 from .recipes import RECIPES, Recipe, Task, inverted, inverted_as_noise, noised
+from .rerun import Rerun, rerun
 from .samplers import ddim_step, ddpm_step, invert, look, sample
 from .schedule import Schedule
 from .scores import METHODS, Method
@@ -28,7 +31,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FINETUNE",
+    "LOW_MEMORY",
     "METHODS",
+    "PRESETS",
     "PROFILES",
     "RECIPES",
     "VGG",
@@ -41,13 +46,17 @@ __all__ = [
     "Guidance",
     "Latent",
     "LearnedVariance",
+    "Memory",
     "Method",
     "Mixture",
     "Models",
     "Prediction",
+    "Preset",
     "Profile",
     "Recipe",
+    "Rerun",
     "Result",
+    "Saving",
     "Schedule",
     "State",
     "Step",
@@ -73,6 +82,7 @@ __all__ = [
     "look",
     "losses",
     "noised",
+    "rerun",
     "sample",
     "stylize",
     "translate",

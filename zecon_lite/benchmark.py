@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import import_module
@@ -22,9 +22,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import metrics
+from . import images, metrics
+from .adapters import Adapter, tuned
+from .distill import edit
+from .finetune import FINETUNE, journeys_of, translate
+from .latents import digest
 from .profiles import Models, nearest
 from .recipes import RECIPES, Recipe
+from .scores import METHODS
 from .stylize import stylize
 from .tiny import world
 from .tiny.networks import SIZE
@@ -41,7 +46,8 @@ PROMPTS = {
 
 # What surely makes no picture: everything else of the package counts when stored pictures are looked up.
 _BESIDE = (
-    "cli/", "exercises/", "widgets/", "show.py", "progress.py", "metrics.py", "evaluate.py", "tiny/train", "tiny/data"
+    "cli/", "exercises/", "widgets/", "show.py", "progress.py", "metrics.py", "cost.py", "evaluate.py", "tiny/train",
+    "tiny/data",
 )
 _JUDGES = ("tiny/judges.py", *(f"tiny/weights/{name}." for name in (*metrics.JUDGES, "segmenter")))
 
@@ -54,14 +60,15 @@ class Pictures:
     """Scenes and what they should become. source, truth: (n, 3, H, W) in [-1, 1]; mask: (n, 1, H, W) in [0, 1].
 
     object: (n,) positions in `world.OBJECTS`; scene: (n,) the seed each was rendered from; styles: n names. example:
-    (n, 3, H, W), another scene in the wanted style, for methods that take the style from a picture.
+    (n, 3, H, W), another scene in the wanted style, for methods that take the style from a picture. Of photographs,
+    `scene` is a number, and mask and object are None: nobody knows them.
     """
 
     source: Tensor
     truth: Tensor
     example: Tensor
-    mask: Tensor
-    object: Tensor
+    mask: Tensor | None
+    object: Tensor | None
     scene: Tensor
     styles: tuple[str, ...]
 
@@ -72,7 +79,8 @@ class Pictures:
 
     def part(self, at: slice) -> Pictures:
         """Some of them."""
-        return Pictures(*(getattr(self, field.name)[at] for field in fields(self)))
+        values = (getattr(self, field.name) for field in fields(self))
+        return Pictures(*(value if value is None else value[at] for value in values))
 
 
 @dataclass(frozen=True)
@@ -104,12 +112,7 @@ class Benchmark:
     def pictures(self) -> Pictures:
         """The n = scenes x styles pictures asked for, styles running fastest."""
         scenes = world.render(world.held_out_seeds(self.scenes, start=self.start), size=self.size)
-        each = torch.arange(self.scenes).repeat_interleave(len(self.styles))
-        source, seeds, styles = scenes.image[each], scenes.seeds[each], self.styles * self.scenes
-        other = world.render(world.held_out_seeds(1, start=self.start - 1), size=self.size)
-        example = _styled(other.image.expand_as(source), styles, other.seeds.expand_as(seeds))
-        truth = _styled(source, styles, seeds)
-        return Pictures(source, truth, example, scenes.mask[each], scenes.object[each], seeds, styles)
+        return self._asked(scenes.image, scenes.mask, scenes.object, scenes.seeds)
 
     @property
     def parts(self) -> list[slice]:
@@ -117,14 +120,50 @@ class Benchmark:
         batch, n = self.batch or max(1, 12 * SIZE**2 // self.size**2), self.scenes * len(self.styles)
         return [slice(k, min(k + batch, n)) for k in range(0, n, batch)]
 
+    def _asked(self, image: Tensor, mask: Tensor | None, object: Tensor | None, seeds: Tensor) -> Pictures:
+        """Every picture in every style, with what is known of it."""
+        each = torch.arange(len(image)).repeat_interleave(len(self.styles))
+        source, styles = image[each], self.styles * len(image)
+        mask, object, seeds = (value if value is None else value[each] for value in (mask, object, seeds))
+        other = world.render(world.held_out_seeds(1, start=self.start - 1), size=self.size)
+        example = _styled(other.image.expand_as(source), styles, other.seeds.expand_as(seeds))
+        return Pictures(source, _styled(source, styles, seeds), example, mask, object, seeds, styles)
+
+
+@dataclass(frozen=True)
+class Photographs(Benchmark):
+    """The same of real photographs, those of `images.PHOTOGRAPHS` in their order, cropped to squares.
+
+    Their truth is what the style world's filters make of them. Raises ValueError for more photographs than there are.
+    """
+
+    scenes: int = len(images.PHOTOGRAPHS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scenes > len(images.PHOTOGRAPHS):
+            raise ValueError(f"there are {len(images.PHOTOGRAPHS)} photographs; got {self.scenes}")
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """The n = photographs x styles pictures asked for, styles running fastest."""
+        names = list(images.PHOTOGRAPHS)[: self.scenes]
+        squares = torch.cat([images.fit(images.photograph(name), self.size, mode="crop") for name in names])
+        return self._asked(squares, None, None, torch.arange(len(names)))
+
 
 def _styled(source: Tensor, styles: Sequence[str], seeds: Tensor) -> Tensor:
     """Each picture truly redrawn in its style, its pattern placed by its seed."""
     done = torch.empty_like(source)
-    for style in dict.fromkeys(styles):
-        which = torch.tensor([k for k, name in enumerate(styles) if name == style])
+    for style, which in _by_style(styles):
         done[which] = world.apply_style(style, source[which], seeds[which])
     return done
+
+
+def _by_style(styles: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+    """Each style that occurs, and where."""
+    for style in dict.fromkeys(styles):
+        yield style, torch.tensor([k for k, name in enumerate(styles) if name == style])
 
 
 # -------------------------------------------------------------------------------------------------------------- rows
@@ -171,6 +210,49 @@ def of_recipe(recipe: str | Recipe, models: Models, loss: str | None = None, wei
     told = ", ".join(f"{k}={getattr(v, '__qualname__', v)}" for k, v in values.items())
     told = f"{told}; profile={models.profile.name}, dtype={models.dtype}, package {_fingerprint()}"
     return Row(make, told, loss, weight)
+
+
+def of_edit(method: str, models: Models) -> Row:
+    """A way to edit with scores as gradients (see `distill.edit`), from "photo" to the prompt, as a row.
+
+    Raises ValueError for a method that there is not, FileNotFoundError where no latent model is.
+    """
+    if method not in METHODS:
+        raise ValueError(f"there is no method {method!r}; {nearest(method, METHODS)}")
+    latent = models.latent
+
+    def make(asked: Pictures, seed: int) -> Tensor:
+        done = torch.empty_like(asked.source)
+        for style, which in _by_style(asked.styles):
+            found = edit(asked.source[which], PROMPTS[style], "photo", method=method, latent=latent, seed=seed)
+            done[which] = found.image.to(done)
+        return done
+
+    return Row(make, f"{METHODS[method]}; latent={latent.name}, package {_fingerprint()}")
+
+
+def of_adapters(adapters: Sequence[Adapter], models: Models) -> Row:
+    """DiffusionCLIP as a row: the pictures of each style by the adapter that was trained for its prompt.
+
+    Making pictures raises ValueError for a style whose prompt no adapter was trained for.
+    """
+    known = {adapter.about.get("prompt"): adapter for adapter in adapters}
+
+    def make(asked: Pictures, seed: int) -> Tensor:
+        done = torch.empty_like(asked.source)
+        for style, which in _by_style(asked.styles):
+            if PROMPTS[style] not in known:
+                raise ValueError(
+                    f"no adapter was trained for {PROMPTS[style]!r}, only for {', '.join(map(repr, known))}: train one "
+                    "with `zecon-lite finetune`, or leave the style out"
+                )
+            adapter = known[PROMPTS[style]]
+            pupil, settings = tuned(models.denoiser, [adapter]), journeys_of([adapter], FINETUNE.fitted_to(models))
+            done[which] = translate(asked.source[which], pupil, models=models, settings=settings).to(done)
+        return done
+
+    learnt = [digest(*(part for pair in sorted(adapter.tensors.items()) for part in pair)) for adapter in adapters]
+    return Row(make, f"{sorted(zip(map(str, known), learnt, strict=False))}; package {_fingerprint()}")
 
 
 def of_function(function: Method, name: str = "the method", settings: str = "") -> Row:

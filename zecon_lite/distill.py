@@ -12,8 +12,9 @@ result and by all pictures and prompts, so each picture of a batch comes out as 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,7 @@ from . import images
 from .models.latent import Latent
 from .profiles import Models, load_models, nearest
 from .progress import bar
+from .provenance import KEY, fingerprint, hash_of, machine, settings_of, telling
 from .samplers import randn_like
 from .schedule import Schedule
 from .scores import METHODS, Method, classifier_free_guidance, dds_gradient, sds_gradient, timestep_weight
@@ -216,7 +218,10 @@ def _states(latent: Score, texts: str | Sequence[str] | Tensor, name: str) -> Te
 
 @dataclass(frozen=True)
 class Edit:
-    """Edited pictures and how they came about. image: (B * K, 3, H, W) in [-1, 1], K prompts for each picture."""
+    """Edited pictures and how they came about. image: (B * K, 3, H, W) in [-1, 1], K prompts for each picture.
+
+    record: what `rerun` needs to know.
+    """
 
     image: Tensor
     steps: tuple[EditStep, ...]
@@ -225,6 +230,7 @@ class Edit:
     prompts: tuple[str, ...]
     source_prompt: str
     model: str
+    record: Mapping[str, object] = field(default_factory=dict)
 
     def metadata(self, number: int = 0) -> dict[str, str]:
         """Everything needed to make picture `number` again, as text."""
@@ -246,6 +252,7 @@ class Edit:
             "layers": " ".join(m.contrast.layers),
             "patch_sizes": " ".join(map(str, m.contrast.patch_sizes)),
             "number": str(number),
+            **({KEY: json.dumps(self.record)} if self.record else {}),
         }
 
     def save(self, path: str | Path) -> list[Path]:
@@ -254,10 +261,9 @@ class Edit:
         One picture gets the path itself, several get _0, _1, ... before the suffix.
         """
         path, many = Path(path), len(self.image) > 1
-        return [
-            images.save(picture, path.with_stem(f"{path.stem}_{n}") if many else path, self.metadata(n))
-            for n, picture in enumerate(self.image)
-        ]
+        paths = [path.with_stem(f"{path.stem}_{n}") if many else path for n in range(len(self.image))]
+        pictures = enumerate(self.image.split(1))
+        return [images.save(x, paths[n], telling(self.metadata(n), x)) for n, x in pictures]
 
 
 def edit(
@@ -320,4 +326,22 @@ def edit(
     if not torch.isfinite(image).all():
         raise FloatingPointError("the picture is not finite: lower the weights or the rate")
     told = source_prompt if isinstance(source_prompt, str | None) else " | ".join(source_prompt)
-    return Edit(image, tuple(done), method, seed, prompts, told or "", latent.name)
+    texts = source_prompt if isinstance(source_prompt, str | None) else tuple(source_prompt)
+    asked = {"prompts": prompts, "source_prompt": texts, "negative_prompt": negative_prompt, "seed": seed}
+    record = {**_record(method, source, latent), **asked}
+    return Edit(image, tuple(done), method, seed, prompts, told or "", latent.name, record)
+
+
+
+def _record(method: Method, source: Tensor, latent: Latent) -> dict[str, object]:
+    """What `rerun` needs to know of the method, the source and the model, as JSON can hold it."""
+    return {
+        "by": "edit",
+        "method": method.name,
+        **settings_of(method, METHODS.get(method.name), {}),
+        "source": {"shape": source.shape, "sha256": hash_of(source)},
+        "model": latent.name,
+        "tiles": latent.tiles,
+        "networks": {"latent": fingerprint(latent)},
+        **machine(latent.device),
+    }

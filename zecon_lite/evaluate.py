@@ -23,11 +23,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import images, metrics, weights
-from .benchmark import SOURCE, TRUTH, Benchmark, Method, Pictures, Row, of_function, of_method, of_recipe
+from .adapters import Adapter
+from .benchmark import (
+    SOURCE,
+    TRUTH,
+    Benchmark,
+    Method,
+    Pictures,
+    Row,
+    of_adapters,
+    of_edit,
+    of_function,
+    of_method,
+    of_recipe,
+)
+from .cost import counted, peak_memory
 from .files import replacing
 from .profiles import Models, load_models
 from .progress import bar
 from .recipes import Recipe
+from .scores import METHODS
 from .tiny import world
 from .tiny.networks import SIZE
 
@@ -46,6 +61,12 @@ MEASURES = {
 """The measures of one picture, each with its heading."""
 FRECHET = {"frechet_a": "Fréchet distance, judge A", "frechet_b": "Fréchet distance, judge B"}
 """The measures of a style's pictures together; of small samples, so no intervals."""
+COSTS = {
+    "cpu_seconds_per_picture": "CPU seconds a picture",
+    "passes": "pictures through networks, forward + backward",
+    "peak_megabytes": "peak memory, MB",
+}
+"""What a row's pictures cost; the last two of a single picture, where they were asked for."""
 
 
 def evaluate(
@@ -69,13 +90,21 @@ def evaluate(
 
 
 def rows_of(
-    models: Models, recipes: Sequence[str], methods: Sequence[str] = (), curves: Sequence[str] = ()
+    models: Models,
+    recipes: Sequence[str],
+    methods: Sequence[str] = (),
+    curves: Sequence[str] = (),
+    adapters: Sequence[Path] = (),
 ) -> dict[str, Row]:
     """Rows by name: the bounds first, then recipes, "package.module:function"s, and curves such as "zecon=0.02,0.1".
 
-    A curve is the recipe `zecon` with one loss at several weights.
+    recipes: also the names of `scores.METHODS`, such as "cds". A curve is the recipe `zecon` with one loss at several
+    weights. adapters: files of DiffusionCLIP, one for each style, that are one row together.
     """
-    rows = {"source": SOURCE, "truth": TRUTH} | {name: of_recipe(name, models) for name in recipes}
+    rows = {"source": SOURCE, "truth": TRUTH}
+    rows |= {name: (of_edit if name in METHODS else of_recipe)(name, models) for name in recipes}
+    if adapters:
+        rows["diffusionclip"] = of_adapters([Adapter.load(path) for path in adapters], models)
     rows |= {spec: of_method(spec) for spec in methods}
     for curve in curves:
         loss, _, numbers = curve.partition("=")
@@ -89,15 +118,19 @@ def rows_of(
     return rows
 
 
-def compare(rows: Mapping[str, Row], asked: Benchmark, cache: Path | None = None) -> dict:
-    """Everything about every row, ready for `save` and `table`. Raises as the rows' methods do."""
+def compare(rows: Mapping[str, Row], asked: Benchmark, cache: Path | None = None, costs: bool = False) -> dict:
+    """Everything about every row, ready for `save` and `table`. Raises as the rows' methods do.
+
+    costs: whether one more picture of each row is made, to count its network passes and its memory.
+    """
     done = {}
     with bar(len(rows) * asked.seeds * len(asked.parts), "evaluating") as progress:
         for name, row in rows.items():
             progress.set_description(f"evaluating {name}")
             pictures, seconds = made(row, asked, cache, progress.update)
             point = {} if row.loss is None else {"loss": row.loss, "weight": row.weight}
-            done[name] = {**point, "cpu_seconds_per_picture": round(seconds, 3), **_summary(pictures, asked)}
+            spent = {"cpu_seconds_per_picture": round(seconds, 3)} | (_cost(row, asked) if costs else {})
+            done[name] = {**point, **spent, **_summary(pictures, asked)}
     return {
         "scenes": asked.scenes,
         "first_scene": int(asked.pictures.scene[0]),
@@ -160,27 +193,35 @@ def _make(row: Row, part: Pictures, seed: int) -> tuple[Tensor, float]:
     return images.to_uint8(pictures), time.process_time() - start
 
 
+def _cost(row: Row, asked: Benchmark) -> dict:
+    """What the row's first picture costs, made alone and not timed."""
+    with counted() as passes:
+        peak = peak_memory(lambda: row.make(asked.pictures.part(slice(0, 1)), 0))
+    return {"passes": {name: n for name, n in passes.items() if n[0]}, "peak_megabytes": round(peak, 1)}
+
+
 # --------------------------------------------------------------------------------------------------------- the scores
 
 
 @torch.no_grad()
 def scores(pictures: Tensor, asked: Pictures) -> dict[str, Tensor]:
-    """Every one of MEASURES for every picture, (n,). pictures: (n, 3, H, W) in [-1, 1].
+    """Every one of MEASURES for every picture, (n,); of photographs, those that need no mask and no object's name.
 
-    The judges and the segmenter see 64 px, to which larger pictures are averaged.
+    pictures: (n, 3, H, W) in [-1, 1]. The judges and the segmenter see 64 px, to which larger pictures are averaged.
     """
-    seen, mask = (F.adaptive_avg_pool2d(z, SIZE) for z in (pictures, asked.mask))
-    found = {}
+    seen, found = F.adaptive_avg_pool2d(pictures, SIZE), {}
     for letter, name in zip("ab", metrics.JUDGES, strict=True):
         judge = metrics.judge(name)
         found[f"style_accuracy_{letter}"] = metrics.style_accuracy(seen, asked.styles, judge)
         found[f"style_probability_{letter}"] = metrics.style_probability(seen, asked.styles, judge)
-        found[f"object_accuracy_{letter}"] = metrics.object_accuracy(seen, asked.object, judge)
+        if asked.object is not None:
+            found[f"object_accuracy_{letter}"] = metrics.object_accuracy(seen, asked.object, judge)
     found["ssim_to_source"] = metrics.ssim(pictures, asked.source)
     found["edge_f1"] = metrics.edge_f1(pictures, asked.source)
-    found["mask_iou"] = metrics.mask_iou(seen, mask)
+    if asked.mask is not None:
+        found["mask_iou"] = metrics.mask_iou(seen, F.adaptive_avg_pool2d(asked.mask, SIZE))
     found["colour_distance"] = metrics.colour_distance(pictures, asked.truth)
-    return {name: found[name] for name in MEASURES}
+    return {name: found[name] for name in MEASURES if name in found}
 
 
 @torch.no_grad()
@@ -194,7 +235,7 @@ def _summary(pictures: Tensor, asked: Benchmark) -> dict:
     """A row's numbers, from its uint8 pictures (seeds, n, 3, H, W): overall, by style, and each scene's mean."""
     want, each = asked.pictures, [images.from_unit(p.float() / 255) for p in pictures]
     by_seed = [scores(p, want) for p in each]
-    found = {name: torch.cat([s[name] for s in by_seed]) for name in MEASURES}
+    found = {name: torch.cat([s[name] for s in by_seed]) for name in by_seed[0]}
     drawn, true = [_features(p) for p in each], _features(want.truth)
     scene, styles = want.scene.repeat(asked.seeds), want.styles * asked.seeds
 
@@ -231,24 +272,26 @@ def _mean(numbers: Sequence[float | None]) -> float | None:
 def table(measured: Mapping, keys: Sequence[str] = (), style: str | None = None) -> tuple[list[str], list[list[str]]]:
     """Headings and cells, one line for each row: "0.85 (0.80 to 0.90)", of all styles or of one.
 
-    keys: which measures, and in which order; all of them, Fréchet distances and CPU seconds too, without it.
+    keys: which measures and costs, and in which order; all that were measured, Fréchet distances too, without it.
     """
-    known = {**MEASURES, **FRECHET, "cpu_seconds_per_picture": "CPU seconds a picture"}
-    keys = list(keys or known)
-    lines = []
-    for name, row in measured["rows"].items():
-        numbers = {**row["styles"][style]} if style else {**row["overall"]}
-        numbers["cpu_seconds_per_picture"] = row["cpu_seconds_per_picture"]
-        lines.append([name, *(cell(numbers[key]) for key in keys)])
+    known = {**MEASURES, **FRECHET, **COSTS}
+    rows = {
+        name: {**(row["styles"][style] if style else row["overall"]), **{k: row[k] for k in COSTS if k in row}}
+        for name, row in measured["rows"].items()
+    }
+    keys = list(keys or (key for key in known if any(key in numbers for numbers in rows.values())))
+    lines = [[name, *(cell(numbers.get(key)) for key in keys)] for name, numbers in rows.items()]
     return ["", *(known[key] for key in keys)], lines
 
 
-def cell(value: Sequence[float] | float | None) -> str:
-    """A number with its interval, a number, or a dash where there is none."""
-    if value is None:
+def cell(value: Sequence[float] | Mapping[str, Sequence[int]] | float | None) -> str:
+    """A number with its interval, a number, networks with their passes, or a dash where there is nothing."""
+    if value is None or value == {}:
         return "-"
     if isinstance(value, int | float):
         return f"{value:.2f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{network} {n} + {back}" for network, (n, back) in value.items())
     mean, low, high = value
     return f"{mean:.2f} ({low:.2f} to {high:.2f})"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,12 +22,15 @@ class Guidance:
     strength: None uses the gradient as it is, as in the papers (Dhariwal & Nichol 2021), so that the weights also say
     how hard to push. A number fixes the push instead: the gradient of each image is scaled so that it moves the
     predicted noise, whose own RMS is about 1, by `strength` RMS; the weights then only say how the terms share it.
+    source_view: draws what each loss is shown of the source, state -> (B, 3, H, W), one for each loss in turn; None
+    shows all of them the one of the state.
     Raises ValueError when a weight names no loss.
     """
 
     losses: Mapping[str, Loss]
     weights: Mapping[str, Weight]
     strength: float | None = None
+    source_view: Callable[[State], Tensor] | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.weights) - set(self.losses))
@@ -40,7 +43,7 @@ class Guidance:
         Raises FloatingPointError when a term is not finite, naming it: a sum would hide which loss broke.
         """
         weights = {name: w(state) if callable(w) else w for name, w in self.weights.items()}
-        terms = {name: w * self.losses[name](state) for name, w in weights.items() if w}
+        terms = {name: w * self.losses[name](self._shown(state)) for name, w in weights.items() if w}
         for name, value in terms.items():
             if not torch.isfinite(value.detach()).all():
                 raise FloatingPointError(
@@ -48,6 +51,9 @@ class Guidance:
                     "weight or the guidance strength, or run in float32"
                 )
         return terms
+
+    def _shown(self, state: State) -> State:
+        return state if self.source_view is None else replace(state, source_view=self.source_view(state))
 
     def gradient(self, terms: Mapping[str, Tensor], x: Tensor, schedule: Schedule, i: int) -> Tensor | None:
         """d(sum of terms) / dx, (B, 3, H, W), scaled to `strength` where one is set; None when every weight is zero."""

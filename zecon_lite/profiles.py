@@ -6,23 +6,25 @@
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import weights
 from .denoiser import Denoiser, LearnedVariance, VPrediction
+from .memory import Memory, Saving, bytes_of, half_precision, moved, naming_the_knob, peak, restart_peak
 from .models.clip import Clip
-from .models.latent import Latent, eps_from_v
+from .models.latent import Latent
 from .models.resize import Resize, bilinear, by_area
 from .models.unet import UNet, UNetConfig
 from .models.vgg import VGG
 from .models.vit import ViT
 from .schedule import Schedule
+from .tiny import bundled
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,22 @@ class Profile:
 
 
 class Models:
-    """The networks of a profile on one device; each is loaded when it is first used, and never requires grad."""
+    """The networks of a profile on one device; each is loaded when it is first used, and never requires grad.
 
-    def __init__(self, profile: Profile, device: torch.device, dtype: torch.dtype = torch.float32):
-        self.profile, self.device, self.dtype = profile, device, dtype
+    dtype: of the UNet's convolutions, and of the matrix products of CLIP and the ViT. saving: see `Saving`.
+    """
+
+    NETWORKS = ("denoiser", "clip", "vgg", "vit", "latent", "clips")
+
+    def __init__(
+        self,
+        profile: Profile,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        saving: Saving = Saving(),    # noqa: B008  (frozen)
+    ):
+        self.profile, self.device, self.dtype, self.saving = profile, device, dtype, saving
+        self._resting: dict[str, object] = {}
 
     @property
     def size(self) -> int:
@@ -71,20 +85,23 @@ class Models:
     @cached_property
     def denoiser(self) -> Denoiser:
         """The diffusion model on its full training schedule; `.respace(50)` for fifty steps."""
+        return self._here("denoiser", self._load_denoiser)
+
+    def _load_denoiser(self) -> Denoiser:
         unet = weights.build(lambda: UNet(self.profile.unet))
         unet = weights.load_into(unet, self.profile.unet_weights(), f"the UNet of profile {self.profile.name!r}")
-        unet = unet.to(self.device).torso_to(self.dtype)
+        unet.torso_to(self.dtype).checkpointed = self.saving.checkpoint
         return self.profile.denoiser(unet, self.profile.schedule(), self.profile.feature_blocks)
 
     @cached_property
     def clip(self) -> Clip:
         """The picture-and-text model that reads prompts."""
-        return self.profile.clip().to(self.device)
+        return self._here("clip", lambda: self._as_asked(self.profile.clip()))
 
     @cached_property
     def vgg(self) -> VGG:
         """The network whose early layers judge whether content stayed."""
-        return self.profile.vgg().to(self.device)
+        return self._here("vgg", self.profile.vgg)
 
     @cached_property
     def style_vgg(self) -> VGG:
@@ -94,19 +111,21 @@ class Models:
     @cached_property
     def vit(self) -> ViT:
         """The transformer whose keys say how a picture is laid out."""
-        return self.profile.vit().to(self.device)
+        vit = self._here("vit", self.profile.vit)
+        vit.autocast = self._half
+        return vit
 
     @cached_property
     def latent(self) -> Latent:
         """The text-conditional latent diffusion model that SDS, DDS and CDS ask."""
-        return self.profile.latent().to(self.device)
+        return self._here("latent", self.profile.latent)
 
     @cached_property
     def clips(self) -> tuple[Clip, ...]:
         """The CLIPs that DiffuseIT asks together."""
         if self.profile.clips is None:
             return (self.clip,)
-        return tuple(clip.to(self.device) for clip in self.profile.clips())
+        return self._here("clips", lambda: tuple(self._as_asked(clip) for clip in self.profile.clips()))
 
     @cached_property
     def face(self) -> Callable[[Tensor], Tensor]:
@@ -118,13 +137,62 @@ class Models:
             )
         return self.profile.face()
 
+    def memory(self) -> Memory:
+        """What the networks that are loaded take, and the most that was held at once."""
+        return Memory({name: bytes_of(network) for name, network in self.loaded.items()}, *peak(self.device))
+
+    @property
+    def loaded(self) -> dict[str, object]:
+        """The networks that have been read so far, name -> network, at work or at rest."""
+        both = {**self._resting, **vars(self)}
+        return {name: both[name] for name in self.NETWORKS if name in both}
+
+    @contextmanager
+    def at_work(self, shape: tuple[int, ...]) -> Iterator[None]:
+        """A run on pictures of this shape: `memory` counts its peak; what it may rest afterwards, rests.
+
+        Raises MemoryError, saying what would need less, when there is not enough.
+        """
+        restart_peak(self.device)
+        try:
+            with naming_the_knob(self.device, self.saving, shape):
+                yield
+        finally:
+            if self.saving.offload:
+                self.rest()
+
+    def rest(self) -> None:
+        """Move the networks to the CPU; each comes back when it is next asked for."""
+        for name in self.NETWORKS:
+            network = vars(self).pop(name, None)
+            if network is not None:
+                self._resting[name] = moved(network, "cpu")
+        vars(self).pop("style_vgg", None)    # a part of vgg
+
+    def _here(self, name: str, load: Callable[[], object]) -> object:
+        return moved(self._resting.pop(name, None) or load(), self.device)
+
+    @property
+    def _half(self) -> torch.dtype | None:
+        return None if self.dtype == torch.float32 else self.dtype
+
+    def _as_asked(self, clip: Clip) -> Clip:
+        clip.chunk, clip.autocast = self.saving.chunk, self._half
+        return clip
+
 
 def load_models(
-    profile: str = "tiny", device: str | torch.device = "auto", dtype: torch.dtype = torch.float32
+    profile: str = "tiny",
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | None = None,
+    saving: Saving = Saving(),    # noqa: B008  (frozen)
 ) -> Models:
     """The networks of a profile.
 
-    device: "auto" takes CUDA where there is one, else the CPU. dtype: of the UNet's convolutions (norms stay float32).
+    device: "auto" takes CUDA where there is one, else the CPU. dtype: of the UNet's convolutions (norms stay float32),
+    and of the matrix products of CLIP and the ViT. None: float32 on the CPU and for the bundled networks; for the
+    published ones on a GPU bfloat16, or float16 on a card that has none, which needs weights as large as the papers'
+    to lose nothing of the gradient. saving: memory for time, such as `memory.LOW_MEMORY`.
     Raises ValueError for an unknown profile, offering the nearest, or a device that is not there.
     """
     if profile not in PROFILES:
@@ -137,7 +205,10 @@ def load_models(
         raise ValueError(
             f"the device {str(device)!r} is not there ({str(error).splitlines()[0]}): use device='cpu' or 'auto'"
         ) from error
-    return Models(PROFILES[profile], torch.device(device), dtype)
+    chosen, device = PROFILES[profile], torch.device(device)
+    if dtype is None:
+        dtype = half_precision(device) if device.type == "cuda" and not chosen.small else torch.float32
+    return Models(chosen, device, dtype, saving)
 
 
 def nearest(word: str, known: object) -> str:
@@ -149,62 +220,6 @@ def nearest(word: str, known: object) -> str:
 # ------------------------------------------------------------------------------------------------ the bundled networks
 
 
-def _bundled(name: str) -> dict[str, Tensor]:
-    return weights.read(weights.BUNDLED / f"{name}.safetensors")
-
-
-def _tiny_clip() -> Clip:
-    from .tiny.networks import SIZE, WordTokenizer, build_clip
-
-    tokenizer = WordTokenizer(json.loads((weights.BUNDLED / "clip.json").read_text())["vocabulary"])
-    model = weights.load_into(build_clip(len(tokenizer)), _bundled("clip"), "the bundled CLIP")
-    return Clip(model, tokenizer, SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-
-
-def _tiny_vgg() -> VGG:
-    from .tiny.networks import build_vgg
-
-    tensors = {k.removeprefix("features."): v for k, v in _bundled("vgg").items() if k.startswith("features.")}
-    features: nn.Sequential = weights.load_into(build_vgg(), tensors, "the bundled VGG")
-    return VGG(features, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-
-
-def _tiny_vit() -> ViT:
-    from .tiny.networks import SIZE, build_vit
-
-    tensors = {k.removeprefix("vit."): v for k, v in _bundled("vit").items() if k.startswith("vit.")}
-    model = weights.load_into(build_vit(), tensors, "the bundled ViT")
-    return ViT(model, SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-
-
-def _tiny_latent() -> Latent:
-    from .tiny.networks import SIZE, WordTokenizer, build_autoencoder, build_latent_unet, build_text_tower
-
-    for name in ("autoencoder", "latent"):
-        if not (weights.BUNDLED / f"{name}.safetensors").exists():
-            raise FileNotFoundError(
-                f"the bundled latent diffusion model is not trained: {name}.safetensors is not in {weights.BUNDLED}; "
-                "train it with python -m zecon_lite.tiny.train autoencoder, then python -m zecon_lite.tiny.train "
-                "latent, or use Stable Diffusion: --model FOLDER at the command line, latent=Latent.pretrained() in "
-                "Python"
-            )
-    cards = {name: json.loads((weights.BUNDLED / f"{name}.json").read_text()) for name in ("autoencoder", "latent")}
-    autoencoder = weights.load_into(
-        build_autoencoder(cards["autoencoder"]["scaling_factor"]), _bundled("autoencoder"), "the bundled autoencoder"
-    )
-    tensors, tokenizer = _bundled("latent"), WordTokenizer(cards["latent"]["vocabulary"])
-    unet, tower = (
-        weights.load_into(network, {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}, name)
-        for network, part, name in (
-            (build_latent_unet(), "unet.", "the bundled latent UNet"),
-            (build_text_tower(len(tokenizer)), "text.", "the bundled latent model's text tower"),
-        )
-    )
-    reader = Clip(tower, tokenizer, SIZE)
-    table = Schedule.scaled_linear().alphas_cumprod
-    return Latent(autoencoder, unet, tower, reader.token_states, table, eps_from_v, "tiny")
-
-
 def _tiny() -> Profile:
     from .tiny.networks import FEATURE_BLOCKS, SIZE, UNET
 
@@ -212,14 +227,14 @@ def _tiny() -> Profile:
         "tiny",
         SIZE,
         UNET,
-        lambda: _bundled("unet"),
+        lambda: bundled.tensors_of("unet"),
         VPrediction,
         Schedule.cosine,
         FEATURE_BLOCKS,
-        _tiny_clip,
-        _tiny_vgg,
-        vit=_tiny_vit,
-        latent=_tiny_latent,
+        bundled.load_clip,
+        bundled.load_vgg,
+        vit=bundled.load_vit,
+        latent=bundled.load_latent,
         style_layers=(1, 6, 11, 16),
         small=True,
     )

@@ -18,7 +18,7 @@ from .denoiser import Denoiser
 from .guidance import Guidance, Weight
 from .losses import imagenet_templates
 from .profiles import Models, nearest
-from .samplers import ClimbRule, StepRule, ddim_step, ddpm_step, renoised_as_released
+from .samplers import ClimbRule, StepRule, ddim_step, ddpm_step, renoised_as_released, view_of_source
 from .schedule import Schedule
 from .state import Step
 from .terms import LOSSES, READS, Run
@@ -61,6 +61,9 @@ class Recipe:
     resample_first: how often the first position is taken. climb: how the picture is noised up again for that.
     restart_when: after which steps, but the first position's and the last, the run begins again with other noise;
     attempts: how often it may begin, the last time for good. finish: what is made of the last step.
+    fresh_source_noise: True draws the source's noise anew for each loss, as released; False once for a step.
+    unit_embeddings: True takes CLIP's directions between embeddings of unit length, as in StyleGAN-NADA's code.
+    vgg_unit_range: True applies VGG's mean and deviation to pictures in [0, 1], for which they are meant.
     small: fields (of this class) that differ for the bundled networks.
     """
 
@@ -83,6 +86,9 @@ class Recipe:
     restart_when: Callable[[Step], bool] | None = None
     attempts: int = 1
     finish: Finish = stepped
+    fresh_source_noise: bool = False
+    unit_embeddings: bool = False
+    vgg_unit_range: bool = False
     small: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -150,7 +156,10 @@ class Recipe:
         if not active:
             return None
         built = {name: LOSSES[name](run) for name in LOSSES if name in active}
-        return Guidance(built, {name: active[name] for name in built}, self.strength)
+        weights, fresh = {name: active[name] for name in built}, None
+        if self.fresh_source_noise:
+            fresh = lambda state: view_of_source(denoiser.schedule, state.source, state.i, generator)  # noqa: E731
+        return Guidance(built, weights, self.strength, fresh)
 
 
 def check(recipe: Recipe, task: Task) -> None:
@@ -255,10 +264,16 @@ RECIPES: dict[str, Recipe] = {
             steps=100,
             skip=40,
             finish=estimated,
+            # Keys see no colours, so a little of ZeCon's mse keeps them; smaller cuts show CLIP more of a pattern.
             small={
                 **_DIFFUSEIT_SMALL,
+                "cuts": Cuts(count=5, area=(0.3, 1.0)),
                 "weights": {
-                    "clip_ensemble": 1.0, "key_self_similarity": 2.0, "key_contrast_adaptive": 0.2, "range": 5.0,
+                    "clip_ensemble": 1.0,
+                    "key_self_similarity": 2.0,
+                    "key_contrast_adaptive": 0.2,
+                    "mse": 0.1,
+                    "range": 20.0,
                 },
             },
         ),

@@ -121,8 +121,15 @@ def look(
     step and shared by every loss, not anew for each term.
     """
     f = (1 - s.alphas_cumprod[i]).sqrt()
+    shown = view_of_source(s, source, i, generator)
+    return State(i, int(s.timesteps[i]), p.x0, f * p.x0 + (1 - f) * x, source, shown, previous)
+
+
+def view_of_source(s: Schedule, source: Tensor, i: int, generator: torch.Generator | None) -> Tensor:
+    """The source, (B, 3, H, W), mixed with its noisy self at position i as `look` mixes the picture; draws noise."""
+    f = (1 - s.alphas_cumprod[i]).sqrt()
     noisy = s.noised(source, i, randn_like(source, generator))
-    return State(i, int(s.timesteps[i]), p.x0, f * p.x0 + (1 - f) * x, source, f * source + (1 - f) * noisy, previous)
+    return f * source + (1 - f) * noisy
 
 
 @torch.no_grad()

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from . import images
+from .memory import Memory
 from .profiles import Models, load_models, nearest
 from .progress import bar
+from .provenance import KEY, fingerprint, hash_of, machine, settings_of, telling
 from .recipes import RECIPES, Recipe, Task, check, warn_unused_prompt
-from .samplers import sample
+from .samplers import ddim_step, ddpm_step, sample
 from .state import Step
+from .ways import (
+    colours_matched,
+    colours_stretched,
+    estimated,
+    inverted,
+    inverted_as_noise,
+    inverted_as_released,
+    noised,
+    stepped,
+)
+
+_WAYS = (noised, inverted, inverted_as_noise, inverted_as_released, stepped, estimated, colours_matched)
+FUNCTIONS = {function.__name__: function for function in (*_WAYS, colours_stretched, ddpm_step, ddim_step)}
+"""What recipes choose from, by the names under which results write them down."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A restyled picture and how it came about. image: (B, 3, H, W) in [-1, 1]."""
+    """A restyled picture and how it came about. image: (B, 3, H, W) in [-1, 1]. record: what `rerun` needs to know.
+
+    memory: what the networks take, and the most that was held at once.
+    """
 
     image: Tensor
     steps: tuple[Step, ...]
@@ -28,6 +48,8 @@ class Result:
     task: Task
     profile: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    record: Mapping[str, object] = field(default_factory=dict)
+    memory: Memory | None = None
 
     def metadata(self) -> dict[str, str]:
         """Everything needed to make the picture again, as text."""
@@ -51,7 +73,7 @@ class Result:
             "batch": str(len(self.image)),
             "strength": "none" if self.recipe.strength is None else f"{self.recipe.strength:g}",
         }
-        return {**known, **self.settings}
+        return {**known, **self.settings, **({KEY: json.dumps(self.record)} if self.record else {})}
 
     def save(self, path: str | Path) -> list[Path]:
         """Write each picture of the batch with its settings in the file's metadata; returns the paths.
@@ -60,9 +82,11 @@ class Result:
         """
         path = Path(path)
         if len(self.image) == 1:
-            return [images.save(self.image, path, self.metadata())]
+            return [images.save(self.image, path, telling(self.metadata(), self.image))]
         return [
-            images.save(picture, path.with_stem(f"{path.stem}_{k}"), {**self.metadata(), "number": str(k)})
+            images.save(
+                picture, path.with_stem(f"{path.stem}_{k}"), telling({**self.metadata(), "number": str(k)}, picture)
+            )
             for k, picture in enumerate(self.image)
         ]
 
@@ -85,24 +109,48 @@ def stylize(
 ) -> Result:
     """The source restyled by a recipe.
 
-    source: (B, 3, H, W) in [-1, 1], sides multiples of `models.multiple` (see `images.load` and `images.fit`).
+    source: (B, 3, H, W) in [-1, 1], sides multiples of `models.multiple` (see `images.load` and `images.fit`). The
+    UNet and VGG work on its own shape; CLIP is shown square views, the ViT the whole resized to a square.
     prompt: what it should look like, one for all or one per picture. source_prompt: what it looks like now.
     style: a picture to take the style from, for recipes that read one, or one per source; (1 or B, 3, h, w) in [-1, 1]
     of any size: its centre is fitted to the source. batch: how often each source is restyled. on_step: called with
     every `Step`; raise in it to stop early. weights, steps, skip, strength: changes to the recipe (see
     `Recipe.changed`). The same seed gives the same picture; with another batch size it may differ.
-    Raises ValueError for a bad picture, recipe, weight or prompt, FloatingPointError when a loss stops being finite.
+    Raises ValueError for a bad picture, recipe, weight or prompt, FloatingPointError when a loss stops being finite,
+    MemoryError, saying what would need less, when there is not enough memory.
     """
     models = models or load_models()
     recipe = _recipe(recipe, models).changed(weights=weights, steps=steps, skip=skip, strength=strength)
     task = _task(source, prompt, source_prompt, style, batch, models)
     check(recipe, task)
     warn_unused_prompt(recipe, task)
-    done = _walk(recipe, task, models, torch.Generator().manual_seed(seed), on_step)
+    with models.at_work(task.source.shape):
+        done = _walk(recipe, task, models, torch.Generator().manual_seed(seed), on_step)
+        record = _record(recipe, task, models, seed)
     image = recipe.finish(done[-1], task.style).clamp(-1, 1)
     if not torch.isfinite(image).all():
         raise FloatingPointError("the picture is not finite: lower the weights or the strength, or use more steps")
-    return Result(image, done, recipe, seed, task, models.profile.name)
+    return Result(image, done, recipe, seed, task, models.profile.name, record=record, memory=models.memory())
+
+
+def _record(recipe: Recipe, task: Task, models: Models, seed: int) -> dict[str, object]:
+    """What `rerun` needs to make the pictures again, as JSON can hold it."""
+    known = RECIPES.get(recipe.name)
+    return {
+        "by": "stylize",
+        "recipe": recipe.name,
+        **settings_of(recipe, known and known.fitted_to(models), FUNCTIONS),
+        "prompt": task.prompt,
+        "source_prompt": task.source_prompt,
+        "seed": seed,
+        "source": {"shape": task.source.shape, "sha256": hash_of(task.source)},
+        "style": None if task.style is None else hash_of(task.style),
+        "profile": models.profile.name,
+        "dtype": str(models.dtype).removeprefix("torch."),
+        "saving": asdict(models.saving),
+        "networks": {name: fingerprint(network) for name, network in models.loaded.items()},
+        **machine(models.device),
+    }
 
 
 def _walk(

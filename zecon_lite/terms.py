@@ -18,6 +18,7 @@ from . import losses
 from .augment import Views
 from .denoiser import Denoiser
 from .guidance import Loss
+from .models.vgg import VGG
 from .profiles import Models
 
 if TYPE_CHECKING:
@@ -60,12 +61,16 @@ class Run:
         with torch.no_grad():
             return self.models.clip.image(self.task.style)
 
+    def in_range(self, vgg: VGG) -> VGG:
+        """The network, reading pictures in the range that the recipe says."""
+        return vgg.on_unit_range() if self.recipe.vgg_unit_range else vgg
+
     def clip_distance(self, wanted: str | Sequence[str] | Tensor, views: Views) -> Loss:
         return losses.ClipDistance(self.models.clip, wanted, views, generator=self.generator)
 
     def clip_direction(self, views: Views) -> Loss:
-        texts, same_views = (self.task.prompt, self.task.source_prompt), self.recipe.same_views
-        return losses.ClipDirection(self.models.clip, *texts, views, same_views, generator=self.generator)
+        texts, how = (self.task.prompt, self.task.source_prompt), (self.recipe.same_views, self.recipe.unit_embeddings)
+        return losses.ClipDirection(self.models.clip, *texts, views, *how, generator=self.generator)
 
 
 Builder = Callable[[Run], Loss]
@@ -78,7 +83,7 @@ LOSSES: dict[str, Builder] = {
     "clip_direction_patch": lambda run: run.clip_direction(run.recipe.views),
     "clip_ensemble": lambda run: run.ensemble,
     "clip_image": lambda run: run.clip_distance(run.style_embedding, run.recipe.views),
-    "gram": lambda run: losses.GramDistance(run.models.style_vgg, run.task.style),
+    "gram": lambda run: losses.GramDistance(run.in_range(run.models.style_vgg), run.task.style),
     "key_self_similarity": lambda run: losses.KeySelfSimilarity(run.features),
     "key_contrast": lambda run: losses.KeyContrast(run.features, run.recipe.tau),
     "key_contrast_adaptive": lambda run: losses.KeyContrast(
@@ -92,7 +97,7 @@ LOSSES: dict[str, Builder] = {
         run.denoiser, patches=run.recipe.patches, tau=run.recipe.tau, generator=run.generator
     ),
     "mse": lambda run: losses.mse,
-    "vgg": lambda run: losses.VGGContent(run.models.vgg),
+    "vgg": lambda run: losses.VGGContent(run.in_range(run.models.vgg)),
     "range": lambda run: losses.out_of_range,
 }
 

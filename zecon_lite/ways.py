@@ -31,6 +31,11 @@ def inverted(denoiser: Denoiser, source: Tensor, i: int, generator: torch.Genera
     return invert(denoiser, source, i)
 
 
+def inverted_as_released(denoiser: Denoiser, source: Tensor, i: int, generator: torch.Generator | None) -> Tensor:
+    """`inverted`, one position too far: the latent of position i + 1, read as if it stood at i (ZeCon's ddim_ddim)."""
+    return invert(denoiser, source, i + 1)
+
+
 def inverted_as_noise(denoiser: Denoiser, source: Tensor, i: int, generator: torch.Generator | None) -> Tensor:
     """The released ZeCon way in: the source noised to position i with its own inverted latent in place of noise.
 
@@ -86,3 +91,8 @@ def estimated(step: Step, style: Tensor | None) -> Tensor:
 def colours_matched(step: Step, style: Tensor | None) -> Tensor:
     """`estimated`, with the colours of the style picture (DiffuseIT's --use_colormatch; clipped, not stretched)."""
     return match_colours(step.x0, style)
+
+
+def colours_stretched(step: Step, style: Tensor | None) -> Tensor:
+    """`estimated`, with the style picture's colours as released: stretched before and after (see `match_colours`)."""
+    return match_colours(step.x0, style, stretch=True)

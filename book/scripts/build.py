@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 from execute import EXECUTED, ROOT, execute_all
+from export_browser import export
 
 STAGE, OUT = ROOT / "build/src", ROOT / "build"
 
@@ -21,6 +22,7 @@ def stage() -> None:
     """A copy of everything the renderer reads, with the executed notebooks in place of the sources."""
     shutil.rmtree(STAGE, ignore_errors=True)
     shutil.copytree(ROOT / "book", STAGE / "book", ignore=shutil.ignore_patterns("scripts", "__pycache__"))
+    shutil.copytree(export(), STAGE / "book/assets/browser", dirs_exist_ok=True)    # what "ZeCon in your browser" runs
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     config["execute"]["execute_notebooks"] = "off"                # they have been run
     (STAGE / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")

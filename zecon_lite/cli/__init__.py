@@ -1,5 +1,6 @@
-"""The command line: `zecon-lite stylize PHOTO "PROMPT"`, `zecon-lite recipes`, `zecon-lite info FILE`,
-`zecon-lite edit`, `zecon-lite finetune`, `zecon-lite apply`, `zecon-lite evaluate`, `zecon-lite weights`.
+"""The command line: `zecon-lite stylize PHOTO "PROMPT"`, `zecon-lite recipes`, `zecon-lite presets`,
+`zecon-lite info FILE`, `zecon-lite rerun FILE`, `zecon-lite edit`, `zecon-lite finetune`, `zecon-lite apply`,
+`zecon-lite evaluate`, `zecon-lite weights`.
 
 One module a command. Networks and their libraries are loaded inside the commands, so that `--help` waits for torch
 alone. What a user can get wrong ends with a sentence on stderr and exit code 2; an interruption ends with 130.
@@ -15,7 +16,8 @@ import typer
 from .edit import edit
 from .evaluate import evaluate
 from .finetune import apply, finetune
-from .listing import info, recipes
+from .listing import info, presets, recipes
+from .rerun import rerun
 from .stylize import stylize
 from .weights import app as weights
 
@@ -48,6 +50,7 @@ def about(
     """Restyle photographs by text, without training: [bold]ZeCon[/] and its relatives, from first principles."""
 
 
-for command in (stylize, edit, finetune, apply, recipes, info, evaluate):    # in the order in which --help lists them
+# In the order in which --help lists them.
+for command in (stylize, edit, finetune, apply, rerun, recipes, presets, info, evaluate):
     app.command()(command)
 app.add_typer(weights, name="weights")

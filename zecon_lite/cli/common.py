@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from functools import partial
@@ -49,7 +50,7 @@ def plain_messages() -> Iterator[None]:
         raise typer.Exit(130) from None
     except BrokenPipeError:    # the reader, such as head, has seen enough: typer ends quietly
         raise
-    except (ValueError, OSError, FloatingPointError) as e:
+    except (ValueError, OSError, FloatingPointError, MemoryError) as e:
         say(str(e))
         raise typer.Exit(2) from e
 
@@ -71,6 +72,44 @@ def weights_of(given: list[str]) -> dict[str, float]:
         if not math.isfinite(weights[name.strip()]):
             raise ValueError(f"a weight must be a finite number; got {entry!r}")
     return weights
+
+
+def prompts_in(file: Path) -> list[str]:
+    """The prompts in a text file, one a line; empty lines and those that begin with # are left out."""
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not a text in UTF-8: write one prompt a line") from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {file}: check the spelling and the folder") from None
+    prompts = [line for line in lines if line and not line.startswith("#")]
+    if not prompts:
+        raise ValueError(f"{file} holds no prompts: write one a line")
+    return prompts
+
+
+def photos_in(given: Sequence[Path]) -> list[Path]:
+    """Files as they are, and for a folder the pictures in it. Raises ValueError for a folder without pictures."""
+    photos = []
+    for path in given:
+        found = [path]
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not found:
+            raise ValueError(f"the folder {path} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}")
+        photos += found
+    return photos
+
+
+def names_of(photos: Sequence[Path]) -> list[str]:
+    """A name for the results of each photograph; cat.jpg and cat.png must not become the same file."""
+    stems = Counter(path.stem for path in photos)
+    names = [path.stem if stems[path.stem] == 1 else path.name.replace(".", "_") for path in photos]
+    again = Counter()    # a/cat.jpg and b/cat.jpg
+    for k, name in enumerate(names):
+        again[name] += 1
+        names[k] = name if again[name] == 1 else f"{name}_{again[name]}"
+    return names
 
 
 def targets_of(name: str, prompt: str, output: Path | None, count: int) -> list[Path]:

@@ -15,6 +15,10 @@ SOURCE_HELP = "What the photograph shows now, as in PROMPT's words."
 WEIGHT_HELP = "score or contrast; may be repeated. More contrast keeps more structure."
 LAYERS_HELP = 'Attention layers to compare, by a part of their names: "up_blocks.1"; may be repeated.'
 PATCH_HELP = "Side of the patches that are compared; may be repeated."
+TILES_HELP = (
+    "Encode and decode what is larger than the model's size in tiles, for less memory. The recipes of stylize work on "
+    "pixels: there is nothing to decode."
+)
 MODEL_HELP = "A Stable Diffusion: a folder, or a name on the Hugging Face hub; without it, the bundled model."
 SIZE_HELP = "Short side of the result in pixels; without it, what the model was trained on."
 
@@ -36,12 +40,13 @@ def edit(
     patch_size: Annotated[list[int] | None, METHOD(min=1, metavar="N", help=PATCH_HELP)] = None,
     fit: Annotated[Fit, MODELS(help=FIT_HELP)] = Fit.native,
     size: Annotated[int | None, MODELS(min=8, metavar="N", help=SIZE_HELP)] = None,
+    tiles: Annotated[bool, MODELS("--tiles", help=TILES_HELP)] = False,
     model: Annotated[str | None, MODELS(metavar="PATH|NAME", help=MODEL_HELP)] = None,
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
 ) -> None:
     """Edit a photograph so that it shows PROMPT where it shows the source prompt now; the rest stays.
 
-    Every result carries its settings: read them with `zecon-lite info FILE`.
+    Every result carries its settings: `zecon-lite info FILE` shows them, `zecon-lite rerun FILE` makes it again.
 
     [bold]Examples[/]
 
@@ -56,6 +61,7 @@ def edit(
         from ..distill import edit as change
         from ..models.latent import Latent
         from ..profiles import load_models, nearest
+        from ..provenance import Framing, file_of, telling
         from ..scores import METHODS
 
         if method not in METHODS:
@@ -77,10 +83,12 @@ def edit(
         except ModuleNotFoundError as e:
             raise ValueError(str(e)) from e
 
-        fitted = images.fit(source, size or latent.size, fit.value, latent.multiple)
-        result = change(fitted, prompts, source_prompt, method=chosen, latent=latent, seed=seed)
-        for k, target in enumerate(targets):
-            picture = result.image[k : k + 1].cpu()
-            picture = images.unpad(picture, source) if fit is Fit.pad else picture
-            images.save(picture, target, {**result.metadata(k), "photograph": photo.name, "fit": fit.value})
+        framing = Framing(size or latent.size, latent.multiple, fit.value)
+        fitted = framing.fitted(source)
+        result = change(fitted, prompts, source_prompt, method=chosen, latent=replace(latent, tiles=tiles), seed=seed)
+        pictures = framing.finished(result.image, fitted, source)
+        for k, (picture, target) in enumerate(zip(pictures, targets, strict=True)):
+            settings = {**result.metadata(k), "photograph": photo.name, "fit": fit.value}
+            known = {"source_file": file_of(photo, target), "fit": fit.value, "size": framing.size}
+            images.save(picture, target, telling(settings, picture, **known))
             typer.echo(f"saved {target}")

@@ -17,9 +17,15 @@ if TYPE_CHECKING:
 
 RECIPES = ("sdedit", "clip_guided", "zecon")    # what is scored when nothing is named
 
-RECIPE_HELP = "A recipe to score; may be repeated. Without it and --method: sdedit, clip_guided and zecon."
+RECIPE_HELP = (
+    "A recipe, or a method of `zecon-lite edit`, to score; may be repeated. Without it, --method and --adapter: "
+    "sdedit, clip_guided and zecon."
+)
 METHOD_HELP = "A function of (source, prompts, seed) to score; may be repeated."
 CURVE_HELP = "The recipe zecon with one loss at several weights; may be repeated."
+ADAPTER_HELP = "What `zecon-lite finetune` learnt for one style; repeated for others, all together are one row."
+PHOTOGRAPHS_HELP = "Score photographs, at most four, in place of scenes; nothing is known of their objects."
+COSTS_HELP = "Make one more picture of each, to count network passes and memory."
 STYLES_HELP = "all, or names with commas: pencil,comic."
 CACHE_HELP = "Where finished pictures are kept, so that an interrupted run goes on; without it, beside fetched weights."
 
@@ -30,9 +36,14 @@ def evaluate(
         list[str] | None, METHOD("--method", "-m", metavar="MODULE:FUNCTION", help=METHOD_HELP)
     ] = None,
     curve: Annotated[list[str] | None, METHOD("--curve", metavar="LOSS=W,W,...", help=CURVE_HELP)] = None,
-    scenes: Annotated[int, METHOD(metavar="N", help="How many held-out scenes.")] = 20,
+    adapter: Annotated[list[Path] | None, METHOD("--adapter", metavar="FILE", help=ADAPTER_HELP)] = None,
+    scenes: Annotated[
+        int | None, METHOD(metavar="N", help="How many held-out scenes; 20, or all four photographs, without it.")
+    ] = None,
     seeds: Annotated[int, METHOD(metavar="N", help="How often each scene is restyled in each style.")] = 3,
     styles: Annotated[str, METHOD(metavar="NAMES", help=STYLES_HELP)] = "all",
+    photographs: Annotated[bool, METHOD("--photographs", help=PHOTOGRAPHS_HELP)] = False,
+    costs: Annotated[bool, RESULT("--costs", help=COSTS_HELP)] = False,
     output: Annotated[Path, RESULT("--output", "-o", metavar="FILE", help="Where the JSON goes.")] = Path(
         "evaluation.json"
     ),
@@ -53,10 +64,12 @@ def evaluate(
     zecon-lite evaluate --recipe zecon --curve zecon=0.005,0.02,0.1 -o curve.json
 
     zecon-lite evaluate --method my_method:restyle --recipe zecon
+
+    zecon-lite evaluate --recipe zecon --adapter pencil.safetensors --styles pencil --costs
     """
     with plain_messages():
         from .. import weights
-        from ..benchmark import Benchmark
+        from ..benchmark import Benchmark, Photographs
         from ..evaluate import compare, rows_of, save
         from ..profiles import load_models
         from ..tiny import world
@@ -65,10 +78,13 @@ def evaluate(
             raise ValueError(f"{output} must be a file in a folder that exists: make the folder, or write elsewhere")
         models = load_models(profile, device)    # the networks themselves are read at first use
         wanted = tuple(world.STYLES) if styles == "all" else tuple(name.strip() for name in styles.split(","))
-        asked = Benchmark(scenes, wanted, seeds, models.size, batch)
-        recipes = recipe or ([] if method or curve else RECIPES)
-        rows = rows_of(models, recipes, method or [], curve or [])
-        measured = compare(rows, asked, cache or weights.home() / "evaluation")
+        number = {} if scenes is None else {"scenes": scenes}
+        asked = (Photographs if photographs else Benchmark)(
+            styles=wanted, seeds=seeds, size=models.size, batch=batch, **number
+        )
+        recipes = recipe or ([] if method or curve or adapter else RECIPES)
+        rows = rows_of(models, recipes, method or [], curve or [], adapter or [])
+        measured = compare(rows, asked, cache or weights.home() / "evaluation", costs)
         save(measured, output)
         _print(measured, asked)
         typer.echo(f"saved {output}")
@@ -81,7 +97,8 @@ def _print(measured: dict, asked: Benchmark) -> None:
     console, (headings, lines) = Console(), table(measured)
     names, *measures = zip(*lines, strict=True)
     roomy = console.width >= 30 + 20 * len(names)    # intervals, where there is room; the JSON has them anyway
-    title = f"{asked.scenes} held-out scenes x {len(asked.styles)} styles x {asked.seeds} seeds"
+    what = "held-out scenes" if asked.pictures.mask is not None else "photographs"
+    title = f"{asked.scenes} {what} x {len(asked.styles)} styles x {asked.seeds} seeds"
     shown = Table("", *names, title=title, box=SIMPLE)
     for heading, cells in zip(headings[1:], measures, strict=True):
         shown.add_row(heading, *(text if roomy else text.split(" (")[0] for text in cells))

@@ -1,9 +1,9 @@
-"""`zecon-lite recipes` and `zecon-lite info`: what there is, and what a result carries."""
+"""`zecon-lite recipes`, `zecon-lite presets` and `zecon-lite info`: what there is, and what a result carries."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from .common import plain_messages
+
+if TYPE_CHECKING:
+    from ..recipes import Recipe
 
 
 def recipes(
@@ -24,21 +27,37 @@ def recipes(
         models = load_models(profile, "cpu")
         table = Table("recipe", "paper", "steps", "skip", "weights")
         for recipe in (recipe.fitted_to(models) for recipe in RECIPES.values()):
-            weights = [f"{name}={w:g}" if isinstance(w, (int, float)) else f"{name}=varies"
-                       for name, w in recipe.weights.items()]
-            table.add_row(recipe.name, recipe.paper, str(recipe.steps), str(recipe.skip), "\n".join(weights) or "none")
+            table.add_row(recipe.name, recipe.paper, str(recipe.steps), str(recipe.skip), _weights(recipe))
         Console().print(table)
+
+
+def presets() -> None:
+    """List the presets: published settings of a recipe for a prompt, and for which networks they are."""
+    with plain_messages():
+        from ..presets import PRESETS
+
+        table = Table("preset", "recipe", "prompt", "skip", "weights", "networks", "source")
+        for p in PRESETS.values():
+            numbers = (str(p.recipe.skip), _weights(p.recipe))
+            table.add_row(p.name, p.recipe.name, p.prompt or "yours", *numbers, p.profile, p.source)
+        Console().print(table)
+
+
+def _weights(recipe: Recipe) -> str:
+    weights = recipe.weights.items()
+    return "\n".join(f"{k}={w:g}" if isinstance(w, (int, float)) else f"{k}=varies" for k, w in weights) or "none"
 
 
 def info(file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that zecon-lite saved.")]) -> None:
     """Show the settings that a result carries."""
     with plain_messages():
         from .. import images
+        from ..provenance import KEY
 
         settings = images.read_metadata(file)
         if not settings:
             raise ValueError(f"{file} carries no settings: it was not saved by zecon-lite, or was edited since")
         table = Table(show_header=False, box=None)
         for key, value in settings.items():
-            table.add_row(Text(key, "bold"), Text(value))
+            table.add_row(Text(key, "bold"), Text(value if key != KEY else f"zecon-lite rerun {file} makes it again"))
         Console().print(table)

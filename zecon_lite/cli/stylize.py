@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,10 @@ from .common import (
     RESULT,
     SUFFIXES,
     Fit,
+    names_of,
+    photos_in,
     plain_messages,
+    prompts_in,
     say,
     targets_of,
     weights_of,
@@ -26,39 +30,56 @@ from .common import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-PROMPT_HELP = 'What it shall look like: "a pencil sketch". Recipes that read a style picture do without.'
+    from ..profiles import Models
+    from ..provenance import Framing
+    from ..recipes import Recipe
+
+ASKED_HELP = (
+    'Photographs, or folders of them; then what they shall look like, as in "a pencil sketch". Recipes that read a '
+    "style picture do without."
+)
+ALSO_HELP = "Another PROMPT for the same photographs; may be repeated."
+PROMPTS_HELP = "A text with prompts, one a line, each for every photograph."
 STYLE_HELP = "A picture to take the style from, for recipes that read one, such as gram_clip."
 SKIP_HELP = "Steps left out at the noisy end: more of them keeps more of the photograph."
 STRENGTH_HELP = "Fix how far each step is pushed, as a part of the predicted noise."
+SOURCE_HELP = "What the photograph is: CLIP goes from here to PROMPT. Without it, photo, or what the preset says."
+RECIPE_HELP = "One of `zecon-lite recipes`; without it, zecon."
+PRESET_HELP = "One of `zecon-lite presets`: published settings of a recipe, and a prompt where you give none."
+RELEASED_HELP = "With the quirks of the released program that are off otherwise."
+LOW_MEMORY_HELP = "Everything that saves memory, for more time; the picture is the same up to rounding."
 SIZE_HELP = "Short side of the result in pixels; without it, what the networks were trained on."
 
 
 def stylize(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph, or a folder of photographs.")],
-    prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help=PROMPT_HELP)] = None,
+    asked: Annotated[list[str], typer.Argument(metavar="PHOTO... [PROMPT]", help=ASKED_HELP, show_default=False)],
     output: Annotated[Path | None, RESULT("--output", "-o", metavar="PATH", help=OUTPUT_HELP)] = None,
+    also: Annotated[list[str] | None, RESULT(metavar="TEXT", help=ALSO_HELP)] = None,
+    prompt_file: Annotated[Path | None, RESULT(metavar="FILE", help=PROMPTS_HELP)] = None,
     compare: Annotated[bool, RESULT("--compare", help="Put the source beside the result.")] = False,
     batch: Annotated[int, RESULT(min=1, metavar="N", help="How many results, each from its own noise.")] = 1,
     seed: Annotated[int, RESULT(metavar="N", help="The same seed gives the same picture again.")] = 0,
     style: Annotated[Path | None, METHOD("--style", "-s", metavar="PICTURE", help=STYLE_HELP)] = None,
-    recipe: Annotated[str, METHOD("--recipe", "-r", metavar="NAME", help="One of `zecon-lite recipes`.")] = "zecon",
+    recipe: Annotated[str | None, METHOD("--recipe", "-r", metavar="NAME", help=RECIPE_HELP)] = None,
+    preset: Annotated[str | None, METHOD("--preset", "-p", metavar="NAME", help=PRESET_HELP)] = None,
+    released: Annotated[bool, METHOD("--as-released", help=RELEASED_HELP)] = False,
     weight: Annotated[
         list[str] | None, METHOD("--weight", "-w", metavar="NAME=VALUE", help="Weight of one loss; may be repeated.")
     ] = None,
     steps: Annotated[int | None, METHOD(min=1, metavar="N", help="Steps from pure noise to picture.")] = None,
     skip: Annotated[int | None, METHOD(min=0, metavar="N", help=SKIP_HELP)] = None,
     strength: Annotated[float | None, METHOD(min=0, metavar="X", help=STRENGTH_HELP)] = None,
-    source_prompt: Annotated[
-        str, METHOD(metavar="TEXT", help="What the photograph is: CLIP goes from here to PROMPT.")
-    ] = "photo",
+    source_prompt: Annotated[str | None, METHOD(metavar="TEXT", help=SOURCE_HELP)] = None,
     fit: Annotated[Fit, MODELS(help=FIT_HELP)] = Fit.native,
     size: Annotated[int | None, MODELS(min=8, metavar="N", help=SIZE_HELP)] = None,
     profile: Annotated[str, MODELS(metavar="NAME", help="Which networks; tiny ships with the package.")] = "tiny",
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
+    low_memory: Annotated[bool, MODELS("--low-memory", help=LOW_MEMORY_HELP)] = False,
 ) -> None:
-    """Restyle a photograph, or each in a folder, so that it looks like PROMPT; what it shows stays.
+    """Restyle photographs, or each in a folder, so that they look like PROMPT; what they show stays.
 
-    Every result carries its settings: read them with `zecon-lite info FILE`.
+    Every result carries its settings: `zecon-lite info FILE` shows them, `zecon-lite rerun FILE` makes it again.
+    Where one of several results fails, the others are made.
 
     [bold]Examples[/]
 
@@ -70,76 +91,160 @@ def stylize(
 
     zecon-lite stylize photos/ "a watercolour painting" -o results/
 
+    zecon-lite stylize cat.jpg dog.jpg "a mosaic" --also "a pencil sketch" -o results/
+
+    zecon-lite stylize cat.jpg --preset zecon-mosaic --profile imagenet256 --low-memory
+
     zecon-lite stylize cat.jpg --style starry_night.jpg --recipe gram_clip
     """
     with plain_messages():
         from .. import images
-        from ..profiles import load_models, nearest
-        from ..recipes import RECIPES, Task, check
+        from ..memory import LOW_MEMORY, Saving
+        from ..presets import as_released, preset_named
+        from ..profiles import load_models
+        from ..progress import only_bar
+        from ..provenance import Framing
+        from ..recipes import Task, check
         from ..stylize import stylize as restyle
 
-        if prompt is not None and not prompt.strip():
+        photos, prompts = _photos_and_prompts(asked, also or [], prompt_file, style is not None)
+        if any(not prompt.strip() for prompt in prompts):
             raise ValueError('the prompt is empty: say what the photograph shall look like, as in "a pencil sketch"')
-        if recipe not in RECIPES:
-            raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
-        models = load_models(profile, device)    # the networks themselves are read at first use
-        chosen = RECIPES[recipe].fitted_to(models)
+        models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())    # read at first use
+        known = None if preset is None else preset_named(preset)
+        chosen = _recipe(recipe, models) if known is None else known.fitted_to(models)
+        if known is not None and recipe is not None:
+            raise ValueError(f"the preset {preset!r} says which recipe: leave --recipe {recipe} out")
+        if known is not None and known.prompt is not None:
+            prompts = prompts or [known.prompt]
+        if source_prompt is None:
+            source_prompt = "photo" if known is None else known.source_prompt
+        chosen = as_released(chosen) if released else chosen
         chosen = chosen.changed(weights=weights_of(weight or []), steps=steps, skip=skip, strength=strength)
         painting = None if style is None else images.load(style)
-        check(chosen, Task(None, prompt, source_prompt, painting))    # before anything is loaded or written
-        jobs = _jobs(photo, prompt or (style.stem if style else chosen.name), output, batch if not compare else 1)
-        for _, targets in jobs:
-            for target in targets:
-                images.check_destination(target)
+        for prompt in prompts or [None]:
+            check(chosen, Task(None, prompt, source_prompt, painting))    # before anything is loaded or written
+        count, instead = batch if not compare else 1, style.stem if style else chosen.name
+        jobs = _jobs(photos, prompts or [None], instead, output, count)
+        for target in (target for job in jobs for target in job.targets):
+            images.check_destination(target)
 
-        failed = 0
-        for path, targets in jobs:
-            try:
-                source = images.load(path)
-                fitted = images.fit(source, size or models.size, fit.value, models.multiple)
-                result = restyle(
-                    fitted,
-                    prompt,
-                    style=painting,
-                    source_prompt=source_prompt,
-                    recipe=chosen,
-                    models=models,
-                    seed=seed,
-                    batch=batch,
-                )
-                pictures = [fitted[:1], *result.image.cpu().split(1)]
-                if fit is Fit.pad:
-                    pictures = [images.unpad(picture, source) for picture in pictures]
-                settings = {**result.metadata(), "photograph": path.name, "fit": fit.value}
-                settings |= {} if style is None else {"style": style.name}
-                _save([images.side_by_side(pictures)] if compare else pictures[1:], targets, settings)
-            except (ValueError, OSError, FloatingPointError) as e:
-                if not photo.is_dir():
-                    raise
-                failed += 1
-                say(f"{path.name}: {e}")
-        if failed:
-            raise ValueError(f"{failed} of {len(jobs)} photographs failed")
+        framing = Framing(size or models.size, models.multiple, fit.value, compare)
+
+        def work(job: _Job, on_step: Callable) -> None:
+            source = images.load(job.photo)
+            fitted = framing.fitted(source)
+            result = restyle(
+                fitted,
+                job.prompt,
+                style=painting,
+                source_prompt=source_prompt,
+                recipe=chosen,
+                models=models,
+                seed=seed,
+                batch=batch,
+                on_step=on_step,
+            )
+            settings = {**result.metadata(), "photograph": job.photo.name, "fit": fit.value}
+            settings |= {} if style is None else {"style": style.name}
+            _save(framing.finished(result.image, fitted, source), job, settings, framing, style)
+
+        steps_each = len(chosen.positions)
+        with only_bar(len(jobs) * steps_each, jobs[0].name) as progress:
+            _all_of(jobs, work, steps_each, progress)
 
 
-def _jobs(photo: Path, prompt: str, output: Path | None, count: int) -> list[tuple[Path, list[Path]]]:
-    """Each photograph with the `count` files for its results. Raises ValueError for a folder without pictures."""
-    if not photo.is_dir():
-        return [(photo, targets_of(photo.stem, prompt, output, count))]
-    if output is not None and not output.is_dir():
-        raise FileNotFoundError(f"there is no folder {output}: the results of a folder need one, so make it first")
-    photos = sorted(path for path in photo.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not photos:
-        raise ValueError(f"the folder {photo} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}")
-    stems = Counter(path.stem for path in photos)    # cat.jpg and cat.png must not become the same file
-    names = [path.stem if stems[path.stem] == 1 else path.name.replace(".", "_") for path in photos]
-    return [(path, targets_of(name, prompt, output, count)) for path, name in zip(photos, names, strict=True)]
+def _recipe(name: str | None, models: Models) -> Recipe:
+    """A recipe as these networks want it. Raises ValueError for an unknown name, offering the nearest."""
+    from ..profiles import nearest
+    from ..recipes import RECIPES
+
+    name = name or "zecon"
+    if name not in RECIPES:
+        raise ValueError(f"there is no recipe {name!r}; {nearest(name, RECIPES)}")
+    return RECIPES[name].fitted_to(models)
 
 
-def _save(pictures: Sequence[Tensor], targets: list[Path], settings: dict[str, str]) -> None:
+@dataclass(frozen=True)
+class _Job:
+    """One photograph and one prompt, with the files for their results."""
+
+    photo: Path
+    prompt: str | None
+    targets: list[Path]
+
+    @property
+    def name(self) -> str:
+        """How the bar and the messages call it."""
+        return self.photo.name if self.prompt is None else f"{self.photo.name}, {self.prompt}"
+
+
+def _all_of(jobs: Sequence[_Job], work: Callable, steps_each: int, progress) -> None:
+    """Do every job; where one of several fails, say so and go on. Raises ValueError at the end, naming them."""
+    failed = []
+    for k, job in enumerate(jobs):
+        progress.set_description(job.name, refresh=False)
+        try:
+            work(job, lambda step: progress.update())
+        except (ValueError, OSError, FloatingPointError, MemoryError) as e:
+            if len(jobs) == 1:
+                raise
+            failed.append(job.name)
+            say(f"{job.name}: {e}")
+        progress.update((k + 1) * steps_each - progress.n)
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(jobs)} failed, the others are saved: {'; '.join(failed)}")
+
+
+def _photos_and_prompts(
+    asked: list[str], also: list[str], prompt_file: Path | None, styled: bool
+) -> tuple[list[Path], list[str]]:
+    """PHOTO... and PROMPT apart: the last of several words is a prompt, unless it names a picture.
+
+    Where there are prompts already, or a style picture stands for one, it may name a folder, too.
+    """
+    *photos, last = asked
+    prompts = [*also, *(prompts_in(prompt_file) if prompt_file else [])]
+    names_photo = Path(last).suffix.lower() in SUFFIXES or ((prompts or styled) and os.path.exists(last))
+    if photos and not names_photo:
+        return [Path(photo) for photo in photos], [last, *prompts]
+    return [Path(photo) for photo in asked], prompts
+
+
+def _jobs(
+    given: list[Path], prompts: Sequence[str | None], instead: str, output: Path | None, count: int
+) -> list[_Job]:
+    """Every photograph, those in folders too, with every prompt, and `count` files for each.
+
+    instead: names files where there is no prompt.
+
+    Raises FileNotFoundError where several results are to go into what is no folder.
+    """
+    photos = photos_in(given)
+    several = len(photos) * len(prompts) > 1 or any(path.is_dir() for path in given)
+    if several and output is not None and not output.is_dir():
+        raise FileNotFoundError(f"there is no folder {output}: several results need one, so make it first")
+    jobs, taken = [], set()
+    for photo, name in zip(photos, names_of(photos), strict=True):
+        for prompt in prompts:
+            targets = targets_of(name, prompt or instead, output, count)
+            if taken & set(targets):    # prompts that differ in what no name of a file can hold
+                targets = [target.with_stem(f"{target.stem}_{len(jobs)}") for target in targets]
+            taken |= set(targets)
+            jobs.append(_Job(photo, prompt, targets))
+    return jobs
+
+
+def _save(
+    pictures: Sequence[Tensor], job: _Job, settings: dict[str, str], framing: Framing, style: Path | None
+) -> None:
     """Write each picture with its settings to its file, and say so."""
     from .. import images
+    from ..provenance import file_of, telling
 
-    for k, (picture, target) in enumerate(zip(pictures, targets, strict=True)):
-        images.save(picture, target, {**settings, "number": str(k)})
+    files = {"source_file": job.photo} | ({} if style is None else {"style_file": style})
+    frame = {"fit": framing.fit, "size": framing.size, "compare": framing.compare}
+    for k, (picture, target) in enumerate(zip(pictures, job.targets, strict=True)):
+        found = {name: file_of(path, target) for name, path in files.items()}
+        images.save(picture, target, telling({**settings, "number": str(k)}, picture, **found, **frame))
         typer.echo(f"saved {target}")

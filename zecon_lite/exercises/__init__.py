@@ -7,10 +7,40 @@ One file per chapter, named as its notebook. Each holds `EXERCISES`, a tuple of 
 from __future__ import annotations
 
 from ..profiles import nearest
-from . import patch_contrast
+from . import (
+    clip_guidance,
+    ddim_and_inversion,
+    ddpm,
+    diffuseit,
+    diffusionclip,
+    images_and_noise,
+    keys_and_cls,
+    patch_contrast,
+    scores_as_gradients,
+    side_by_side,
+    skipping_to_t0,
+    style_from_a_picture,
+    your_own_recipe,
+    zecon,
+)
 from .grading import Exercise, Question, Verdict
 
-CHAPTERS = (patch_contrast,)
+CHAPTERS = (
+    images_and_noise,
+    ddpm,
+    ddim_and_inversion,
+    skipping_to_t0,
+    clip_guidance,
+    patch_contrast,
+    zecon,
+    keys_and_cls,
+    diffuseit,
+    style_from_a_picture,
+    diffusionclip,
+    scores_as_gradients,
+    side_by_side,
+    your_own_recipe,
+)
 
 EXERCISES: dict[str, Exercise | Question] = {
     exercise.name: exercise for chapter in CHAPTERS for exercise in chapter.EXERCISES

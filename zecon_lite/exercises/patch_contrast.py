@@ -22,6 +22,14 @@ def _contrast(query: Tensor, key: Tensor, tau: float = 0.07, dim: int = 1, norma
     return -(logits.diag() - logits.logsumexp(dim=dim)).mean()
 
 
+def _exam(generator: torch.Generator) -> tuple[Tensor, float]:
+    return 2 * torch.rand((6, 6), generator=generator) - 1, 0.3
+
+
+def _slope(cosines: Tensor, tau: float, dim: int = 1) -> Tensor:
+    return ((cosines / tau).softmax(dim) - torch.eye(len(cosines))) / (tau * len(cosines))
+
+
 EXERCISES = (
     Exercise(
         "patch-contrast",
@@ -49,5 +57,41 @@ EXERCISES = (
             0.0: "even a perfect query is charged for the 255 other places, exp(0 / tau) each.",
             math.log1p(255 * math.exp(-1 / 0.07)): "that is the value at tau = 0.07; the question asks for tau = 0.5.",
         },
+    ),
+    Question(
+        "blank-sky",
+        math.log(256),
+        "256 answers, all equally likely: log 256, whatever the query, so the gradient is zero.",
+        {
+            0.0: "0 is the loss of a sure and right answer; here no place can be told from another.",
+            1.0: "256 equal logits share the probability: each gets 1 / 256, and the loss is its negative logarithm.",
+            8.0: "that is the logarithm to base 2, 8 bits; the loss is counted in nats.",
+        },
+    ),
+    Exercise(
+        "contrast-slope",
+        _exam,
+        _slope,
+        {
+            "right but for the mean: the loss is an average over the P places, so each row counts 1 / P.": (
+                lambda cosines, tau: len(cosines) * _slope(cosines, tau)
+            ),
+            "the cosines are divided by tau inside the loss: by the chain rule so is the slope.": (
+                lambda cosines, tau: tau * _slope(cosines, tau)
+            ),
+            "the right place is missing: its probability less 1, so that it is pulled and not pushed.": (
+                lambda cosines, tau: _slope(cosines, tau) + torch.eye(len(cosines)) / (tau * len(cosines))
+            ),
+            "the sign is turned: descent pushes down where the slope is positive, and that is for the rivals.": (
+                lambda cosines, tau: -_slope(cosines, tau)
+            ),
+            "each query divides *its* probability among the keys: the softmax runs along a row (dim=1).": (
+                lambda cosines, tau: _slope(cosines, tau, dim=0)
+            ),
+            "take the softmax of the cosines *over tau*.": (
+                lambda cosines, tau: (cosines.softmax(1) - torch.eye(len(cosines))) / (tau * len(cosines))
+            ),
+        },
+        "the right place is pulled with the probability that it lacks, each rival pushed with what it wrongly has.",
     ),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .resize import Resize, by_area
 
@@ -22,6 +23,9 @@ class Clip:
 
     size: the side, in pixels, of the square pictures it reads. mean, std: of pictures in [0, 1], per channel.
     resize: how pictures of another size come to it; the released ZeCon code averages areas, DiffuseIT's is bilinear.
+    chunk: with a gradient, so many pictures at once go through the image tower, and again for the gradient: the same
+    numbers with less memory; None: all at once. autocast: a precision, such as torch.bfloat16, for its matrix products;
+    embeddings stay float32.
     """
 
     model: nn.Module
@@ -30,6 +34,8 @@ class Clip:
     mean: Sequence[float] = OPENAI_MEAN
     std: Sequence[float] = OPENAI_STD
     resize: Resize = by_area
+    chunk: int | None = None
+    autocast: torch.dtype | None = None
     _known: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -69,9 +75,24 @@ class Clip:
 
         Values outside [-1, 1] are let through: the gradient there is what pulls them back.
         """
-        images = self.resize(images, self.size)
-        mean, std = (images.new_tensor(s)[:, None, None] for s in (self.mean, self.std))
-        return self.model.encode_image(((images + 1) / 2 - mean) / std)
+        images = self._as_trained(images)
+        if self.chunk is None or not torch.is_grad_enabled():
+            return self._encode(images)
+        parts = images.split(self.chunk)
+        return torch.cat(
+            [checkpoint(self._encode, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+        )
+
+    def patches(self, images: Tensor) -> Tensor:
+        """(B, 3, h, w) in [-1, 1] -> (B, C, h', w'): what the image tower says of each place, before it pools.
+
+        Of a convolutional tower the last feature map; of a transformer the patches as they leave its last norm, laid
+        out as a grid. [CLS], or attention pooling, turns these into the embedding.
+        """
+        found = self.model.visual.forward_intermediates(
+            self._as_trained(images), indices=1, normalize_intermediates=True, intermediates_only=True
+        )
+        return found["image_intermediates"][-1]
 
     @torch.no_grad()
     def text(self, texts: Sequence[str]) -> Tensor:
@@ -104,6 +125,18 @@ class Clip:
         finally:
             hook.remove()
         return seen[0].float()
+
+    def _encode(self, images: Tensor) -> Tensor:
+        if self.autocast is None:
+            return self.model.encode_image(images)
+        with torch.autocast(images.device.type, self.autocast):
+            return self.model.encode_image(images).float()
+
+    def _as_trained(self, images: Tensor) -> Tensor:
+        """(B, 3, h, w) in [-1, 1] -> the square pictures, with the statistics, that the tower was trained with."""
+        images = self.resize(images, self.size)
+        mean, std = (images.new_tensor(s)[:, None, None] for s in (self.mean, self.std))
+        return ((images + 1) / 2 - mean) / std
 
     def _warn_of_unknown(self, text: str) -> None:
         unknown_words = getattr(self.tokenizer, "unknown_words", None)

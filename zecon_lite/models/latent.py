@@ -45,7 +45,9 @@ class Latent:
     autoencoder: a diffusers AutoencoderKL. unet: a UNet2DConditionModel. text_encoder: the network behind read(texts),
     which gives token states (B, L, D). alphas_cumprod: (N,) float64, of the training schedule. eps: one of PREDICTIONS.
     autocast: a precision, such as torch.bfloat16, for the UNet's inside; latents and features stay float32, since half
-    precision would lose most of an edit's small steps.
+    precision would lose most of an edit's small steps. tiles: pictures larger than the native side are encoded and
+    decoded in overlapping tiles (diffusers' tiling), with the memory of one; each tile is normalised by itself, so
+    colours may differ a little. The UNet sees the whole latent.
     """
 
     autoencoder: nn.Module
@@ -56,6 +58,7 @@ class Latent:
     eps: Callable[[Tensor, Tensor, Tensor], Tensor] = eps_from_eps
     name: str = "latent"
     autocast: torch.dtype | None = None
+    tiles: bool = False
 
     def __post_init__(self) -> None:
         for network in (self.autoencoder, self.unet, self.text_encoder):
@@ -136,12 +139,14 @@ class Latent:
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> z (B, C, h, w): the posterior's mean, scaled to about unit variance."""
+        self.autoencoder.use_tiling = self.tiles
         posterior = self.autoencoder.encode(images.to(self.device, self.autoencoder.dtype)).latent_dist
         return posterior.mode().float() * self.autoencoder.config.scaling_factor
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """z (B, C, h, w) -> (B, 3, H, W), about in [-1, 1]."""
+        self.autoencoder.use_tiling = self.tiles
         z = (z / self.autoencoder.config.scaling_factor).to(self.autoencoder.dtype)
         return self.autoencoder.decode(z).sample.float()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,11 @@ class UNet(nn.Module):
     """The network. forward: (B, 3, H, W) in [-1, 1] and (B,) timesteps -> (B, out_channels, H, W).
 
     H and W may differ from `image_size`, but must be multiples of `config.stride`.
+    checkpointed: True keeps, of each block, only what went in and came out, and runs it once more for the gradient:
+    the same numbers with much less memory, for one more forward pass.
     """
+
+    checkpointed = False
 
     def __init__(self, config: UNetConfig):
         super().__init__()
@@ -213,11 +218,11 @@ class UNet(nn.Module):
         emb, h = self._start(x, t)
         skips = []
         for block in self.input_blocks:
-            h = block(h, emb)
+            h = self._run(block, h, emb)
             skips.append(h)
-        h = self.middle_block(h, emb)
+        h = self._run(self.middle_block, h, emb)
         for block in self.output_blocks:
-            h = block(torch.cat([h, skips.pop()], dim=1), emb)
+            h = self._run(block, torch.cat([h, skips.pop()], dim=1), emb)
         h = self.out(h.to(x.dtype))
         return F.pixel_shuffle(h, self.config.patch_size) if self.config.patch_size > 1 else h
 
@@ -232,7 +237,7 @@ class UNet(nn.Module):
         emb, h = self._start(x, t)
         found = {}
         for k, block in enumerate(self.input_blocks[: max(blocks, default=-1) + 1]):
-            h = found[k] = block(h, emb)
+            h = found[k] = self._run(block, h, emb)
         return [found[k] for k in blocks]
 
     def _start(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -245,6 +250,11 @@ class UNet(nn.Module):
         emb = self.time_embed(timestep_embedding(t, c.model_channels).to(self.time_embed[0].weight.dtype))
         h = F.pixel_unshuffle(x, c.patch_size) if c.patch_size > 1 else x
         return emb, h.to(self.input_blocks[0][0].weight.dtype)
+
+    def _run(self, block: TimestepSequential, h: Tensor, emb: Tensor) -> Tensor:
+        if not self.checkpointed:
+            return block(h, emb)
+        return checkpoint(block, h, emb, use_reentrant=False, preserve_rng_state=False)
 
     def torso_to(self, dtype: torch.dtype) -> UNet:
         """Convolutions of the three block lists in `dtype`; norms, embeddings and output stay float32. Returns self."""

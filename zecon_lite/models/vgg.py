@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -49,6 +49,11 @@ class VGG:
         """Move the network; returns self."""
         self.features.to(device)
         return self
+
+    def on_unit_range(self) -> VGG:
+        """The same network, but mean and std are applied to pictures in [0, 1], as torchvision's VGG was trained."""
+        # ((x + 1) / 2 - m) / s = (x - (2 m - 1)) / (2 s)
+        return replace(self, mean=[2 * m - 1 for m in self.mean], std=[2 * s for s in self.std])
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [-1, 1] -> the maps after `layers`, [(B, C_k, H_k, W_k)]; runs no deeper than the last."""

@@ -18,7 +18,8 @@ class ViT:
 
     size: the side, in pixels, of the square pictures it reads; others are resized to that, bilinearly, whatever their
     shape. antialias: False as in the released DiffuseIT code; True averages over what shrinking would skip.
-    mean, std: of pictures in [0, 1], per channel.
+    mean, std: of pictures in [0, 1], per channel. autocast: a precision, such as torch.bfloat16, for its matrix
+    products; what is read stays float32.
     """
 
     model: nn.Module
@@ -26,6 +27,7 @@ class ViT:
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
     antialias: bool = False
+    autocast: torch.dtype | None = None
 
     def __post_init__(self) -> None:
         if not getattr(self.model, "has_class_token", False):
@@ -70,9 +72,16 @@ class ViT:
             block.register_forward_hook(lambda module, inputs, output: seen.update(tokens=output)),
         ]
         try:
-            self.model.forward_features(((images + 1) / 2 - mean) / std)
+            with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
+                self.model.forward_features(((images + 1) / 2 - mean) / std)
         finally:
             for hook in hooks:
                 hook.remove()
         _, keys, _ = seen["qkv"].chunk(3, dim=-1)
-        return keys, seen["tokens"][:, 0]
+        return keys.to(images.dtype), seen["tokens"][:, 0].to(images.dtype)
+
+    def patches(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, D, h, w): the keys of the patches, without that of [CLS], as a grid."""
+        keys, _ = self.keys_and_cls(images)
+        grid = self.model.patch_embed.grid_size
+        return keys[:, -grid[0] * grid[1] :].mT.unflatten(2, grid)

@@ -1,11 +1,11 @@
 // The similarity explorer: everything that the figure does, in plain JavaScript, so that it needs no kernel.
 //
 // Traits (see similarity.py): source_png, result_png[], step_names[], features, layers[], selected, marked, layer,
-// step, tau. Bytes arrive as DataView, which may start inside a larger buffer.
+// beside[], step, tau. Bytes arrive as DataView, which may start inside a larger buffer.
 //
-// Stable hooks for tests, as data-testid: "similarity-explorer" (data-ready="true" once drawn), "source" and "result"
-// (canvases), "readout" (data-row, data-col, data-same, data-rank, data-best, data-best-row, data-best-col), "nce"
-// (data-probability, data-mean), "layer", "step", "opacity".
+// Stable hooks for tests, as data-testid: "similarity-explorer" (data-ready="true" once drawn), "step", "opacity", and
+// for each layer shown a "column" that holds "layer", "source" and "result" (canvases), "readout" (data-row, data-col,
+// data-same, data-rank, data-best, data-best-row, data-best-col) and "nce" (data-probability, data-mean).
 //
 // A picture's features are rows of unit length, one row per patch in reading order, in one flat Float32Array.
 
@@ -109,10 +109,20 @@ const CANVAS = 512; // pixels of the longer side; the page scales it
 
 const PAGE = `
   <div class="zls-controls">
-    <label>Layer <select data-testid="layer"></select></label>
-    <label>Step <input type="range" min="0" step="1" data-testid="step"><output></output></label>
+    <label>Result <input type="range" min="0" step="1" data-testid="step"><output></output></label>
     <label>Heat map <input type="range" min="0" max="100" value="65" data-testid="opacity"></label>
   </div>
+  <div class="zls-columns"></div>
+  <div class="zls-legend" aria-hidden="true">
+    <span><i class="zls-chosen"></i>chosen patch</span>
+    <span><i class="zls-same"></i>same place</span>
+    <span><i class="zls-best"></i>best match</span>
+  </div>
+  <p class="zls-hint">Click or drag on a source, or move the chosen patch with the arrow keys (Shift: four patches at
+    once). Patches are named (row, column), counted from 0 at the top left. <span data-part="error"></span></p>`;
+
+const COLUMN = `
+  <label class="zls-layer">Layer <select data-testid="layer"></select></label>
   <div class="zls-pictures">
     <div><div class="zls-title">Source</div><canvas data-testid="source" tabindex="0" role="application"
       aria-roledescription="patch chooser"></canvas></div>
@@ -121,67 +131,97 @@ const PAGE = `
   </div>
   <div class="zls-legend" aria-hidden="true">
     <span>cosine <span data-part="low"></span><span class="zls-bar"></span><span>1</span></span>
-    <span><i class="zls-chosen"></i>chosen patch</span>
-    <span><i class="zls-same"></i>same place</span>
-    <span><i class="zls-best"></i>best match</span>
   </div>
   <p data-testid="readout" aria-live="polite"></p>
   <p data-testid="nce"><span class="zls-meter" aria-hidden="true"><span></span></span>
-    <span data-part="nce-text"></span></p>
-  <p class="zls-hint">Click or drag on the source, or move the chosen patch with the arrow keys (Shift: four patches at
-    once). Patches are named (row, column), counted from 0 at the top left. <span data-part="error"></span></p>`;
+    <span data-part="nce-text"></span></p>`;
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-function render({ model, el }) {
-  const root = document.createElement("div");
-  root.className = "zls";
-  root.dataset.testid = "similarity-explorer";
-  root.innerHTML = PAGE;
-  for (const control of root.querySelectorAll("select, input, [tabindex]")) {
-    control.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys, to walk through cells
+const hook = (element, name) => element.querySelector(`[data-testid="${name}"]`);
+const part = (element, name) => element.querySelector(`[data-part="${name}"]`);
+const named = ({ row, column }) => `(${row}, ${column})`;
+
+// An element of the page, its controls kept from JupyterLab, which else takes the arrow keys to walk through cells.
+function made(tag, className, testid, innerHTML) {
+  const element = Object.assign(document.createElement(tag), { className, innerHTML });
+  element.dataset.testid = testid;
+  element.querySelectorAll("select, input, [tabindex]").forEach((c) => (c.dataset.lmSuppressShortcuts = "true"));
+  return element;
+}
+
+// A picture under its heat map, with marks: [patch, kind] each.
+function paint(canvas, picture, pixels, { height, width }, opacity, marks) {
+  const scale = CANVAS / Math.max(picture.width, picture.height);
+  canvas.width = Math.round(scale * picture.width);
+  canvas.height = Math.round(scale * picture.height);
+  const pen = canvas.getContext("2d");
+  pen.imageSmoothingEnabled = false; // small pictures stay pixels, patches stay squares
+  pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  const map = document.createElement("canvas");
+  [map.width, map.height] = [width, height];
+  map.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
+  pen.globalAlpha = opacity;
+  pen.globalCompositeOperation = "saturation"; // take the picture's own colours out: hue is for the map alone
+  pen.fillStyle = "#808080";
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.globalCompositeOperation = "source-over";
+  pen.drawImage(map, 0, 0, canvas.width, canvas.height);
+  pen.globalAlpha = 1;
+  for (const [patch, kind] of marks) mark(pen, patch, kind, canvas.width / width, canvas.height / height);
+}
+
+// Shapes, not colours, tell the marks apart; black under white shows on every picture.
+function mark(pen, { row, column }, kind, w, h) {
+  const [x, y] = [(column + 0.5) * w, (row + 0.5) * h];
+  pen.beginPath();
+  if (kind === "best") pen.arc(x, y, Math.max(w, h) * 0.75 + 4, 0, 2 * Math.PI);
+  else pen.rect(x - w / 2 - 2, y - h / 2 - 2, w + 4, h + 4);
+  for (const [style, thickness, dash] of [["#000", 6, []], ["#fff", 3, kind === "same" ? [6, 4] : []]]) {
+    pen.strokeStyle = style;
+    pen.lineWidth = thickness;
+    pen.setLineDash(dash);
+    pen.stroke();
   }
-  const hook = (name) => root.querySelector(`[data-testid="${name}"]`);
-  const part = (name) => root.querySelector(`[data-part="${name}"]`);
-  const [source, result, readout, nce] = ["source", "result", "readout", "nce"].map(hook);
-  const [layerSelect, stepSlider, opacity] = ["layer", "step", "opacity"].map(hook);
-  root.querySelector(".zls-bar").style.background =
-    `linear-gradient(to right, ${VIRIDIS.map((rgb) => `rgb(${rgb})`).join(", ")})`;
+}
 
+function render({ model, el }) {
+  const root = made("div", "zls", "similarity-explorer", PAGE);
+  const [stepSlider, opacity] = ["step", "opacity"].map((name) => hook(root, name));
   let pictures = null; // decoded: { source, results }
-  let unpacked = new Map(); // "layer/step" -> { source, result, loss }
+  let unpacked = new Map(); // "layer/step" -> { ofSource, ofResult, loss }
+  let columns = []; // one element for each shown layer
 
-  const layer = () => model.get("layers")[model.get("layer")];
+  const shown = () => [model.get("layer"), ...model.get("beside")];
+  const layerOf = (at) => model.get("layers")[shown()[at]];
 
   function set(name, value) {
     model.set(name, value);
     model.save_changes();
   }
 
-  function choose(place) {
-    const grid = layer();
+  function choose(place, grid) {
     const { row, column, index } = patchAt(place, grid);
     if (index !== patchAt(model.get("selected"), grid).index) set("selected", placeOf(row, column, grid));
   }
 
-  function features() {
-    const [k, s] = [model.get("layer"), model.get("step")];
+  // Another layer in a column: the first is `layer`, the others are `beside` it.
+  function show(at, k) {
+    if (at === 0) set("layer", k);
+    else set("beside", model.get("beside").map((other, b) => (b === at - 1 ? k : other)));
+  }
+
+  function features(k) {
+    const s = model.get("step");
     const key = `${k}/${s}`;
     if (!unpacked.has(key)) {
-      const bytes = model.get("features");
-      const { sources, channels } = layer();
-      const ofSource = dequantise(bytes, layer(), Math.min(s, sources - 1));
-      const ofResult = dequantise(bytes, layer(), sources + s);
-      const loss = patchNce(ofResult, ofSource, channels, model.get("tau"));
+      const [bytes, layer] = [model.get("features"), model.get("layers")[k]];
+      const ofSource = dequantise(bytes, layer, Math.min(s, layer.sources - 1));
+      const ofResult = dequantise(bytes, layer, layer.sources + s);
+      const loss = patchNce(ofResult, ofSource, layer.channels, model.get("tau"));
       unpacked.set(key, { ofSource, ofResult, loss });
     }
     return unpacked.get(key);
-  }
-
-  function forget() {
-    unpacked = new Map();
-    setControls();
-    draw();
   }
 
   async function load() {
@@ -191,128 +231,115 @@ function render({ model, el }) {
     draw();
   }
 
-  function setControls() {
-    layerSelect.replaceChildren(
-      ...model.get("layers").map(({ name, height, width }, k) => new Option(`${name} (${height} × ${width})`, k)),
-    );
+  function forget() {
+    unpacked = new Map();
+    draw();
+  }
+
+  function build() {
     stepSlider.max = model.get("step_names").length - 1;
     stepSlider.parentElement.hidden = model.get("step_names").length < 2;
+    columns = shown().map((_, at) => newColumn(at));
+    root.querySelector(".zls-columns").replaceChildren(...columns);
+    forget();
+  }
+
+  function newColumn(at) {
+    const column = made("section", "zls-column", "column", COLUMN);
+    const [select, source] = [hook(column, "layer"), hook(column, "source")];
+    const option = ({ name, height, width }, k) => new Option(`${name} (${height} × ${width})`, k);
+    select.replaceChildren(...model.get("layers").map(option));
+    column.querySelector(".zls-bar").style.background =
+      `linear-gradient(to right, ${VIRIDIS.map((rgb) => `rgb(${rgb})`).join(", ")})`;
+    const point = (event) => {
+      if (event.buttons !== 1) return;
+      const box = source.getBoundingClientRect();
+      choose([(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width], layerOf(at));
+    };
+    source.addEventListener("pointerdown", point);
+    source.addEventListener("pointermove", point);
+    source.addEventListener("keydown", (event) => {
+      if (!(event.key in ARROWS)) return;
+      event.preventDefault();
+      const { row, column: right } = patchAt(model.get("selected"), layerOf(at));
+      const [down, across] = ARROWS[event.key].map((d) => (event.shiftKey ? 4 * d : d));
+      choose(placeOf(row + down, right + across, layerOf(at)), layerOf(at));
+    });
+    select.addEventListener("change", () => show(at, Number(select.value)));
+    return column;
   }
 
   function draw() {
     if (!pictures) return;
-    const { height, width, channels } = layer();
-    const { ofSource, ofResult, loss } = features();
-    const chosen = patchAt(model.get("selected"), layer());
-    const toSource = similarities(ofSource, chosen.index, ofSource, channels);
-    const toResult = similarities(ofSource, chosen.index, ofResult, channels);
-    const best = argmax(toResult);
-    const bestPatch = { row: Math.floor(best / width), column: best % width };
-    // One scale for both maps, so that the same colour is the same number; its low end is rounded to stay put.
-    const low = Math.floor(10 * Math.min(...toSource, ...toResult)) / 10;
-
-    const shown = pictures.results[model.get("step")];
-    paint(source, pictures.source, heatmap(toSource, low, 1), [[chosen, "chosen"]]);
-    paint(result, shown, heatmap(toResult, low, 1), [[chosen, "same"], [bestPatch, "best"]]);
-    // PatchNCE asks the other way round: the result's patch is the query, the source's patches are the keys.
-    const asked = similarities(ofResult, chosen.index, ofSource, channels);
-    write(chosen, toResult, bestPatch, best, low, Math.exp(logSoftmax(asked, chosen.index, model.get("tau"))), loss);
-
-    const place = placeOf(bestPatch.row, bestPatch.column, { height, width });
-    if (String(place) !== String(model.get("marked"))) set("marked", place);
-    root.dataset.ready = "true";
-  }
-
-  function write(chosen, toResult, bestPatch, best, low, probability, loss) {
-    const [same, order, count] = [toResult[chosen.index], rank(toResult, chosen.index), toResult.length];
-    const name = ({ row, column }) => `(${row}, ${column})`;
+    if (columns.length !== shown().length) return build();
     const stepName = model.get("step_names")[model.get("step")];
-    layerSelect.value = model.get("layer");
     stepSlider.value = model.get("step");
     stepSlider.setAttribute("aria-valuetext", stepName);
     stepSlider.nextElementSibling.textContent = stepName;
-    part("result-title").textContent = stepName === "result" ? "Result" : `Result, ${stepName}`;
-    part("low").textContent = low.toFixed(1);
-    part("error").textContent = `Cosines are stored to within ${layer().error.toFixed(3)}.`;
+    const places = columns.map((column, at) => drawColumn(column, shown()[at], stepName));
+    const worst = Math.max(...columns.map((_, at) => layerOf(at).error)).toFixed(3);
+    part(root, "error").textContent = `Cosines are stored to within ${worst}.`;
+    if (String(places[0]) !== String(model.get("marked"))) set("marked", places[0]);
+    root.dataset.ready = "true";
+  }
+
+  // Draws one layer's two maps and what is written under them; returns the place of the best match.
+  function drawColumn(column, k, stepName) {
+    const [layer, { ofSource, ofResult, loss }] = [model.get("layers")[k], features(k)];
+    const chosen = patchAt(model.get("selected"), layer);
+    const alike = (keys) => similarities(ofSource, chosen.index, keys, layer.channels);
+    const [toSource, toResult] = [alike(ofSource), alike(ofResult)];
+    const best = argmax(toResult);
+    const bestPatch = { row: Math.floor(best / layer.width), column: best % layer.width };
+    // One scale for both maps, so that the same colour is the same number; its low end is rounded to stay put.
+    const low = Math.floor(10 * Math.min(...toSource, ...toResult)) / 10;
+    const [source, result] = [hook(column, "source"), hook(column, "result")];
+    const alpha = opacity.value / 100;
+    paint(source, pictures.source, heatmap(toSource, low, 1), layer, alpha, [[chosen, "chosen"]]);
+    const answer = pictures.results[model.get("step")];
+    paint(result, answer, heatmap(toResult, low, 1), layer, alpha, [[chosen, "same"], [bestPatch, "best"]]);
+    source.setAttribute("aria-label", `Source picture, patch ${named(chosen)} chosen: arrow keys move it`);
+    result.setAttribute("aria-label", `Result with heat map, best match at ${named(bestPatch)}`);
+    hook(column, "layer").value = k;
+    part(column, "low").textContent = low.toFixed(1);
+    part(column, "result-title").textContent = stepName === "result" ? "Result" : `Result, ${stepName}`;
+    tell(column, columns.length > 1 ? `${layer.name}: similarity` : "Similarity", chosen, toResult, best, bestPatch);
+    // PatchNCE asks the other way round: the result's patch is the query, the source's patches are the keys.
+    const asked = similarities(ofResult, chosen.index, ofSource, layer.channels);
+    charge(column, Math.exp(logSoftmax(asked, chosen.index, model.get("tau"))), loss, asked.length);
+    return placeOf(bestPatch.row, bestPatch.column, layer);
+  }
+
+  function tell(column, similarity, chosen, toResult, best, bestPatch) {
+    const [same, order, readout] = [toResult[chosen.index], rank(toResult, chosen.index), hook(column, "readout")];
     readout.textContent =
-      `Similarity of patch ${name(chosen)}: same place in result ${same.toFixed(2)} ` +
-      `(rank ${order} of ${count}), best match ${toResult[best].toFixed(2)} at ${name(bestPatch)}`;
-    Object.assign(readout.dataset, {
-      row: chosen.row, col: chosen.column, same, rank: order,
-      best: toResult[best], bestRow: bestPatch.row, bestCol: bestPatch.column,
-    });
-    part("nce-text").textContent =
+      `${similarity} of patch ${named(chosen)}: same place in result ${same.toFixed(2)} ` +
+      `(rank ${order} of ${toResult.length}), best match ${toResult[best].toFixed(2)} at ${named(bestPatch)}`;
+    Object.assign(readout.dataset, { row: chosen.row, col: chosen.column, same, rank: order, best: toResult[best] });
+    Object.assign(readout.dataset, { bestRow: bestPatch.row, bestCol: bestPatch.column });
+  }
+
+  function charge(column, probability, loss, count) {
+    const nce = hook(column, "nce");
+    part(nce, "nce-text").textContent =
       `PatchNCE, τ = ${model.get("tau")}: the result's patch picks its own place among the source's ${count} with ` +
       `probability ${probability.toFixed(3)} (loss ${(-Math.log(probability)).toFixed(2)}; mean of all patches ` +
       `${loss.toFixed(2)}, by chance ${Math.log(count).toFixed(2)})`;
     nce.querySelector(".zls-meter span").style.width = `${100 * probability}%`;
     Object.assign(nce.dataset, { probability, mean: loss });
-    source.setAttribute("aria-label", `Source picture, patch ${name(chosen)} chosen: arrow keys move it`);
-    result.setAttribute("aria-label", `Result with heat map, best match at ${name(bestPatch)}`);
   }
 
-  function paint(canvas, picture, pixels, marks) {
-    const { height, width } = layer();
-    const scale = CANVAS / Math.max(picture.width, picture.height);
-    canvas.width = Math.round(scale * picture.width);
-    canvas.height = Math.round(scale * picture.height);
-    const pen = canvas.getContext("2d");
-    pen.imageSmoothingEnabled = false; // small pictures stay pixels, patches stay squares
-    pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
-    const map = document.createElement("canvas");
-    [map.width, map.height] = [width, height];
-    map.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
-    pen.globalAlpha = opacity.value / 100;
-    pen.globalCompositeOperation = "saturation"; // take the picture's own colours out: hue is for the map alone
-    pen.fillStyle = "#808080";
-    pen.fillRect(0, 0, canvas.width, canvas.height);
-    pen.globalCompositeOperation = "source-over";
-    pen.drawImage(map, 0, 0, canvas.width, canvas.height);
-    pen.globalAlpha = 1;
-    for (const [patch, kind] of marks) mark(pen, patch, kind, canvas.width / width, canvas.height / height);
-  }
-
-  // Shapes, not colours, tell the marks apart; black under white shows on every picture.
-  function mark(pen, { row, column }, kind, w, h) {
-    const [x, y] = [(column + 0.5) * w, (row + 0.5) * h];
-    pen.beginPath();
-    if (kind === "best") pen.arc(x, y, Math.max(w, h) * 0.75 + 4, 0, 2 * Math.PI);
-    else pen.rect(x - w / 2 - 2, y - h / 2 - 2, w + 4, h + 4);
-    for (const [style, thickness, dash] of [["#000", 6, []], ["#fff", 3, kind === "same" ? [6, 4] : []]]) {
-      pen.strokeStyle = style;
-      pen.lineWidth = thickness;
-      pen.setLineDash(dash);
-      pen.stroke();
-    }
-  }
-
-  function point(event) {
-    if (event.buttons !== 1) return;
-    const box = source.getBoundingClientRect();
-    choose([(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width]);
-  }
-
-  source.addEventListener("pointerdown", point);
-  source.addEventListener("pointermove", point);
-  source.addEventListener("keydown", (event) => {
-    if (!(event.key in ARROWS)) return;
-    event.preventDefault();
-    const { row, column } = patchAt(model.get("selected"), layer());
-    const [down, right] = ARROWS[event.key].map((d) => (event.shiftKey ? 4 * d : d));
-    choose(placeOf(row + down, column + right, layer()));
-  });
-  layerSelect.addEventListener("change", () => set("layer", Number(layerSelect.value)));
   stepSlider.addEventListener("input", () => set("step", Number(stepSlider.value)));
   opacity.addEventListener("input", draw);
 
   const listeners = {
-    "change:selected": draw, "change:layer": draw, "change:step": draw, "change:tau": forget,
-    "change:features": forget, "change:layers": forget, "change:step_names": forget,
+    "change:selected": draw, "change:layer": draw, "change:beside": draw, "change:step": draw, "change:tau": forget,
+    "change:features": build, "change:layers": build, "change:step_names": build,
     "change:source_png": load, "change:result_png": load,
   };
   for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
 
-  setControls();
+  build();
   load();
   el.appendChild(root);
   return () => {

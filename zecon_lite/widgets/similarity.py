@@ -1,5 +1,7 @@
 """The similarity explorer: how much one patch of the source resembles every patch of the source and of the result.
 
+One layer of features, or several side by side: what a UNet, a CLIP and a ViT make of the same place.
+
 Python packs the pictures and features into the widget's traits once; everything after that is JavaScript
 (similarity.js), so the widget works in JupyterLab, in Colab and in a rendered page without a kernel.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 
@@ -20,7 +22,11 @@ from torch import Tensor
 
 from .. import images
 from ..denoiser import Denoiser
+from ..profiles import Models, nearest
 from ..state import Step
+
+Extractor = Callable[[Tensor], Tensor | Mapping[object, Tensor]]
+"""Pictures (B, 3, H, W) -> features (B, C, h, w), or those of several layers by name."""
 
 TOLERANCE = 0.01      # how far a stored cosine may lie from the exact one ...
 MAX_CHANNELS = 128    # ... unless that takes more numbers per patch than this
@@ -29,11 +35,14 @@ MAX_CHANNELS = 128    # ... unless that takes more numbers per patch than this
 class SimilarityExplorer(anywidget.AnyWidget):
     """A figure: choose a patch of the source, see its cosine similarity to every patch of source and result.
 
-    Make one with `from_denoiser` or `from_features`. What may be read and set afterwards, also while it is shown:
+    Make one with `from_denoiser`, `from_models` (UNet, CLIP and ViT side by side), `from_extractors` or
+    `from_features`. What may be read and set afterwards, also while it is shown:
 
     selected: [row, column] of the chosen patch as fractions of the picture's height and width, in [0, 1).
-    marked:   the same for the best match in the result, written by the browser; empty until it has drawn.
-    layer:    the shown layer, an index into `layers`.
+    marked:   the same for the best match in the first column's result, written by the browser; empty until it has
+              drawn.
+    layer:    the layer of the first column, an index into `layers`.
+    beside:   the layers of the further columns, likewise; empty shows one alone.
     step:     the shown result, an index into `step_names`.
     tau:      the temperature of the PatchNCE softmax.
     """
@@ -49,6 +58,7 @@ class SimilarityExplorer(anywidget.AnyWidget):
     selected = traitlets.List(traitlets.Float(), [0.5, 0.5], minlen=2, maxlen=2).tag(sync=True)
     marked = traitlets.List(traitlets.Float()).tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
+    beside = traitlets.List(traitlets.Int()).tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
     tau = traitlets.Float(0.07).tag(sync=True)
 
@@ -67,23 +77,61 @@ class SimilarityExplorer(anywidget.AnyWidget):
         """An explorer of the UNet's encoder features, which ZeCon compares (Yang et al. 2023).
 
         source: (1, 3, H, W) in [-1, 1].
-        result: a picture of the same shape, or the steps of a run; of those at most `keep` are shown, evenly spaced,
-            the last among them, each by its `x0`.
+        result: pictures of the same size, (S, 3, H, W), or the steps of a run; of those at most `keep` are shown,
+            evenly spaced, the last among them, each by its `x0`.
         blocks: encoder blocks; None takes `denoiser.feature_blocks`.
         t: the training timestep that the encoder is told. ZeCon says 0 whatever the noise.
         max_side: see `from_features`.
         """
         blocks = denoiser.feature_blocks if blocks is None else blocks
-        if isinstance(result, Tensor):
-            results, names = result, ["result"]
-        else:
-            steps = _spread(list(result), keep)
-            results, names = torch.cat([step.x0 for step in steps]), [f"t = {step.t}" for step in steps]
-        _check_pictures(source, results, names)
-        with torch.no_grad():
-            found = zip(denoiser.features(source, t, blocks), denoiser.features(results, t, blocks), strict=True)
-        features = {f"UNet block {k}": pair for k, pair in zip(blocks, found, strict=True)}
+        results, names = _results(result, keep, None)
+        features, _ = _extracted(source, results, names, {"UNet block": _blocks(denoiser, blocks, t)})
         return cls.from_features(source, results, features, step_names=names, max_side=max_side)
+
+    @classmethod
+    def from_models(
+        cls,
+        models: Models,
+        source: Tensor,
+        result: Tensor | Sequence[Step],
+        *,
+        step_names: Sequence[str] | None = None,
+        keep: int = 4,
+        max_side: int = 16,
+    ) -> SimilarityExplorer:
+        """An explorer of UNet blocks (ZeCon), CLIP's patches and the ViT's keys (DiffuseIT), side by side.
+
+        The arguments are those of `from_extractors`; pictures are moved to the device of the networks.
+        """
+        extractors = {
+            "UNet block": _blocks(models.denoiser, models.denoiser.feature_blocks, 0),
+            "CLIP patches": models.clip.patches,
+            "ViT keys": models.vit.patches,
+        }
+        results, names = _results(result, keep, step_names)
+        source, results = source.to(models.device), results.to(models.device)
+        return cls.from_extractors(source, results, extractors, step_names=names, max_side=max_side)
+
+    @classmethod
+    def from_extractors(
+        cls,
+        source: Tensor,
+        result: Tensor | Sequence[Step],
+        extractors: Mapping[str, Extractor],
+        *,
+        step_names: Sequence[str] | None = None,
+        keep: int = 4,
+        max_side: int = 16,
+    ) -> SimilarityExplorer:
+        """An explorer of named networks, one column for each.
+
+        extractors: name -> pictures (B, 3, H, W) to features (B, C, h, w), or to a mapping of several layers, named
+            with the extractor's name before; of those the last is shown first.
+        source, result, keep: as in `from_denoiser`. step_names, max_side: as in `from_features`.
+        """
+        results, names = _results(result, keep, step_names)
+        features, columns = _extracted(source, results, names, extractors)
+        return cls.from_features(source, results, features, step_names=names, max_side=max_side, columns=columns)
 
     @classmethod
     def from_features(
@@ -94,8 +142,9 @@ class SimilarityExplorer(anywidget.AnyWidget):
         *,
         step_names: Sequence[str] | None = None,
         max_side: int = 16,
+        columns: Sequence[str] | None = None,
     ) -> SimilarityExplorer:
-        """An explorer of any features that form a grid: UNet blocks, CLIP patches, ViT keys, side by side.
+        """An explorer of any features that form a grid: UNet blocks, CLIP patches, ViT keys.
 
         source, result: pictures (1, 3, H, W) and (S, 3, H, W), S results or steps of one run.
         features: layer name -> (of the source, of the result), (1 or S, C, h, w) and (S, C, h, w). The two may not
@@ -103,16 +152,17 @@ class SimilarityExplorer(anywidget.AnyWidget):
         step_names: what to call the S results.
         max_side: of a longer grid only every second (third, ...) row and column is kept. 16 x 16 positions are 256
             patches, as many as ZeCon compares at a time.
+        columns: the layers to show side by side at first; None shows the first alone. Any other may be chosen later.
 
         To keep a page small, each layer is stored as int8 on as few principal components as hold every shown cosine
         to within `TOLERANCE`, and at most `MAX_CHANNELS`; the largest error is in `layers` and under the figure.
-        Raises ValueError where shapes disagree or a feature is not finite.
+        Raises ValueError where shapes disagree, a feature is not finite or a column names no layer.
         """
-        if step_names is None:
-            step_names = ["result"] if len(result) == 1 else [f"result {k}" for k in range(1, len(result) + 1)]
+        step_names = _names(result) if step_names is None else step_names
         _check_pictures(source, result, step_names)
         if not features:
             raise ValueError("features must name at least one layer; got none")
+        first, *beside = _positions(columns or list(features)[:1], list(features))
         layers, blob = [], bytearray()
         for name, (of_source, of_result) in features.items():
             _check_features(name, of_source, of_result, len(result))
@@ -127,7 +177,7 @@ class SimilarityExplorer(anywidget.AnyWidget):
             blob += stored.numpy().tobytes()
         return cls(
             source_png=_png(source), result_png=[_png(picture) for picture in result], step_names=list(step_names),
-            features=bytes(blob), layers=layers, step=len(result) - 1,
+            features=bytes(blob), layers=layers, step=len(result) - 1, layer=first, beside=beside,
         )
 
     @traitlets.validate("layer", "step")
@@ -137,6 +187,52 @@ class SimilarityExplorer(anywidget.AnyWidget):
         if choices and not 0 <= value < len(choices):
             raise traitlets.TraitError(f"{name} must be 0 to {len(choices) - 1} ({', '.join(choices)}); got {value}")
         return value
+
+    @traitlets.validate("beside")
+    def _all_in_range(self, proposal: dict) -> list[int]:
+        for value in proposal["value"]:
+            if self.layers and not 0 <= value < len(self.layers):
+                raise traitlets.TraitError(f"beside must hold layers, 0 to {len(self.layers) - 1}; got {value}")
+        return proposal["value"]
+
+
+def _results(result: Tensor | Sequence[Step], keep: int, names: Sequence[str] | None) -> tuple[Tensor, Sequence[str]]:
+    """The pictures (S, 3, H, W) to show, and what to call them."""
+    if isinstance(result, Tensor):
+        return result, _names(result) if names is None else names
+    steps = _spread(list(result), keep)
+    return torch.cat([step.x0 for step in steps]), names or [f"t = {step.t}" for step in steps]
+
+
+def _names(result: Tensor) -> list[str]:
+    return ["result"] if len(result) == 1 else [f"result {k}" for k in range(1, len(result) + 1)]
+
+
+def _blocks(denoiser: Denoiser, blocks: Sequence[int], t: int) -> Extractor:
+    return lambda pictures: dict(zip(blocks, denoiser.features(pictures, t, blocks), strict=True))
+
+
+@torch.no_grad()
+def _extracted(
+    source: Tensor, results: Tensor, names: Sequence[str], extractors: Mapping[str, Extractor]
+) -> tuple[dict[str, tuple[Tensor, Tensor]], list[str]]:
+    """Layer name -> features of source and results, and for each extractor the name of its last layer."""
+    _check_pictures(source, results, names)
+    features, last = {}, []
+    for name, extractor in extractors.items():
+        found = [extractor(pictures) for pictures in (source, results)]
+        of_source, of_results = (f if isinstance(f, Mapping) else {"": f} for f in found)
+        features |= {f"{name} {k}".strip(): (of_source[k], of_results[k]) for k in of_source}
+        last.append(list(features)[-1])
+    return features, last
+
+
+def _positions(columns: Sequence[str], layers: Sequence[str]) -> list[int]:
+    """Where the columns' layers stand. Raises ValueError for one that is not there."""
+    for name in columns:
+        if name not in layers:
+            raise ValueError(f"there is no layer {name!r} to show; {nearest(name, layers)}")
+    return [layers.index(name) for name in columns]
 
 
 def _spread(steps: list[Step], keep: int) -> list[Step]:

@@ -1,0 +1,38 @@
+"""The full profile with published networks in miniature: what stands where a reader of the book has gigabytes.
+
+`python tests/miniature.py FOLDER` writes stand-ins for all that the profile `imagenet256` reads, laid out as published
+but narrow, shallow and random. A notebook kernel that starts with the file `START` among IPython's startup files, with
+this folder on its path and ZECON_LITE_HOME naming that folder, then loads them by the very lines that load the real
+files; pictures are 64 px.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import fabricate
+import pytest
+
+SIZE = 64
+NAMES = ("256x256_diffusion_uncond", *fabricate.profiles._ENSEMBLE, "dino-vit-b-8", "vgg19")
+START = "import miniature; miniature.start()"
+
+
+def start():
+    """Shrink the published networks in this process, and trust the stand-ins in `weights.home()`."""
+    patch = pytest.MonkeyPatch()    # for as long as the process lives
+    fabricate.shrink(patch, SIZE)
+    fabricate.own_hashes(patch)
+
+
+def write(folder):
+    """The stand-ins, into an empty folder; the networks have been shrunk."""
+    for name in NAMES:
+        fabricate.fabricate(name, folder)
+    fabricate.stable_diffusion(folder / "stable-diffusion-v1-5")
+
+
+if __name__ == "__main__":
+    fabricate.shrink(pytest.MonkeyPatch(), SIZE)
+    write(Path(sys.argv[1]))

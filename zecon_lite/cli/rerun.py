@@ -1,0 +1,58 @@
+"""`zecon-lite rerun`: a result made again from the settings that it carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import MODELS, RESULT, plain_messages
+
+SOURCE_HELP = "The photograph, where it has moved; another one gets the same treatment."
+STYLE_HELP = "The style picture, where it has moved."
+
+
+def rerun(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that stylize or edit saved.")],
+    output: Annotated[
+        Path | None, RESULT("--output", "-o", metavar="FILE", help="Keep the new picture (.png, .jpg, .webp).")
+    ] = None,
+    source: Annotated[Path | None, RESULT(metavar="FILE", help=SOURCE_HELP)] = None,
+    style: Annotated[Path | None, RESULT(metavar="FILE", help=STYLE_HELP)] = None,
+    device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
+) -> None:
+    """Make a result again and say whether every pixel is the same; exit code 1 when one is not.
+
+    [bold]Examples[/]
+
+    zecon-lite rerun cat_a-pencil-sketch.png
+
+    zecon-lite rerun cat_a-mosaic.png --source dog.jpg -o dog_a-mosaic.png
+    """
+    with plain_messages():
+        from .. import images
+        from ..rerun import rerun as again
+
+        if output is not None:
+            images.check_destination(output)
+        made = again(file, source, style, device)
+        if output is not None:
+            typer.echo(f"saved {made.save(output)}")
+        typer.echo("the same picture, bit for bit" if made.same else f"another picture: {_distance(made, file)}")
+        for sentence in made.differences:
+            typer.echo(f"  {sentence}")
+    if not made.same:
+        raise typer.Exit(1)
+
+
+def _distance(made, file: Path) -> str:
+    """How far the new picture is from that in the file."""
+    from .. import images
+
+    first = images.to_uint8(images.load(file)).int()
+    second = images.to_uint8(made.image).int()
+    if first.shape != second.shape:
+        return f"{second.shape[3]} x {second.shape[2]} pixels, and {first.shape[3]} x {first.shape[2]} in {file}"
+    apart = (first - second).abs()
+    return f"{int((apart > 0).sum())} of {apart.numel()} values differ, by up to {int(apart.max())} of 255"

@@ -1,0 +1,151 @@
+"""Exercises of the chapter on DDIM and inversion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .draws import levels, pictures
+from .grading import Exercise, Question
+
+Network = Callable[[Tensor], Tensor]
+
+
+def _x0(x: Tensor, eps: Tensor, a: Tensor) -> Tensor:
+    return (x - (1 - a).sqrt() * eps) / a.sqrt()
+
+
+def _walk_down(generator: torch.Generator) -> tuple:
+    a_prev, a = levels(generator, 2)
+    eta = 0.2 + 0.6 * torch.rand((), generator=generator, dtype=torch.float64)
+    x, eps, noise = pictures(generator, 3)
+    return x, eps, a, a_prev, eta, noise
+
+
+def _sigma(a: Tensor, a_prev: Tensor, eta: Tensor | float) -> Tensor:
+    return eta * ((1 - a_prev) / (1 - a)).sqrt() * (1 - a / a_prev).sqrt()
+
+
+def _ddim(
+    x: Tensor, eps: Tensor, a: Tensor, a_prev: Tensor, eta: Tensor | float, noise: Tensor, old: Tensor | None = None
+) -> Tensor:
+    sigma = _sigma(a, a_prev, eta)
+    old = (1 - a_prev - sigma**2).sqrt() if old is None else old
+    return a_prev.sqrt() * _x0(x, eps, a) + old * eps + sigma * noise
+
+
+def _walk_up(generator: torch.Generator) -> tuple:
+    a, a_next = levels(generator, 2)
+    return *pictures(generator, 2), a, a_next
+
+
+def _climb(x: Tensor, eps: Tensor, a: Tensor, a_next: Tensor) -> Tensor:
+    return a_next.sqrt() * _x0(x, eps, a) + (1 - a_next).sqrt() * eps
+
+
+def _climb_with_network(generator: torch.Generator) -> tuple:
+    a, a_next = levels(generator, 2)
+    return torch.tanh, *pictures(generator, 1), a, a_next, 3
+
+
+def _climb_exactly(network: Network, x: Tensor, a: Tensor, a_next: Tensor, rounds: int) -> Tensor:
+    there = x
+    for _ in range(rounds):
+        there = _climb(x, network(there), a, a_next)
+    return there
+
+
+def _climb_repeatedly(network: Network, x: Tensor, a: Tensor, a_next: Tensor, rounds: int) -> Tensor:
+    for _ in range(rounds):
+        x = _climb(x, network(x), a, a_next)
+    return x
+
+
+EXERCISES = (
+    Exercise(
+        "ddim-step",
+        _walk_down,
+        _ddim,
+        {
+            "variance right, mean uses a where a_prev belongs: one position on, the picture counts sqrt(a_prev).": (
+                lambda x, eps, a, a_prev, eta, noise: (
+                    _ddim(x, eps, a, a_prev, eta, noise) + (a.sqrt() - a_prev.sqrt()) * _x0(x, eps, a)
+                )
+            ),
+            "picture and fresh noise right; the old noise uses a where a_prev belongs: in all there shall be noise of "
+            "variance 1 - a_prev.": (
+                lambda x, eps, a, a_prev, eta, noise: (
+                    _ddim(x, eps, a, a_prev, eta, noise, (1 - a - _sigma(a, a_prev, eta) ** 2).sqrt())
+                )
+            ),
+            "too much noise: what is fresh must be taken from what is old, sqrt(1 - a_prev - sigma^2).": (
+                lambda x, eps, a, a_prev, eta, noise: (
+                    _ddim(x, eps, a, a_prev, eta, noise, (1 - a_prev).sqrt())
+                )
+            ),
+            "sqrt(a_prev) multiplies the picture that the network believes in, x0 = (x - sqrt(1 - a) eps) / sqrt(a); "
+            "yours multiplies x.": (
+                lambda x, eps, a, a_prev, eta, noise: (
+                    _ddim(x, eps, a, a_prev, eta, noise) + a_prev.sqrt() * (x - _x0(x, eps, a))
+                )
+            ),
+            "eta is left out: this is the step for eta = 1, DDPM's.": (
+                lambda x, eps, a, a_prev, eta, noise: _ddim(x, eps, a, a_prev, 1.0, noise)
+            ),
+            "there is no fresh noise: this is the step for eta = 0.": (
+                lambda x, eps, a, a_prev, eta, noise: _ddim(x, eps, a, a_prev, 0.0, noise)
+            ),
+        },
+        "whatever eta is, the milestone is met: sqrt(a_prev) of the picture, noise of variance 1 - a_prev.",
+    ),
+    Exercise(
+        "inversion-step",
+        _walk_up,
+        _climb,
+        {
+            "that is a forward step, for noise that is fresh. This eps is in x already: take the picture out first, "
+            "then mix the two anew.": (
+                lambda x, eps, a, a_next: (a_next / a).sqrt() * x + (1 - a_next / a).sqrt() * eps
+            ),
+            "x is not the clean picture: divide it up into x0 and eps at its own level, a.": (
+                lambda x, eps, a, a_next: a_next.sqrt() * x + (1 - a_next).sqrt() * eps
+            ),
+            "x stands at the level a, so it is taken apart with a; a_next is for putting it together.": (
+                lambda x, eps, a, a_next: a_next.sqrt() * _x0(x, eps, a_next) + (1 - a_next).sqrt() * eps
+            ),
+            "the picture's factor is right; the noise's is sqrt(1 - a_next), for the place that you are going to.": (
+                lambda x, eps, a, a_next: a_next.sqrt() * _x0(x, eps, a) + (1 - a).sqrt() * eps
+            ),
+        },
+        "the DDIM step with the arrow turned round: take apart here, put together there.",
+    ),
+    Question(
+        "doubled-steps",
+        2.0,
+        "Euler's method is of first order: half the step, half the error of the whole walk.",
+        {
+            4.0: "one *step's* error falls to a quarter, but there are twice as many steps; what falls fourfold is the "
+            "squared error of the walk.",
+            1.0: "the curve stays the same, and Euler's polygon comes nearer to it with every corner.",
+            0.5: "more steps, less error: say by what the error is divided.",
+        },
+    ),
+    Exercise(
+        "exact-inversion",
+        _climb_with_network,
+        _climb_exactly,
+        {
+            "each of your rounds climbs from where the last one ended; begin every round at the same x, with a better "
+            "eps.": _climb_repeatedly,
+            "the network is asked about x in every round; ask it about the latest guess of the place above.": (
+                lambda network, x, a, a_next, rounds: _climb(x, network(x), a, a_next)
+            ),
+            "the network runs once too often: the first guess of the place above is x itself.": (
+                lambda network, x, a, a_next, rounds: _climb_exactly(network, x, a, a_next, rounds + 1)
+            ),
+        },
+        "eps is now, nearly, the one that the way down will see.",
+    ),
+)

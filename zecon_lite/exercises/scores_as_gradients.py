@@ -1,0 +1,97 @@
+"""Exercises of the chapter on scores as gradients."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..losses import result_anchored, source_anchored
+from ..models.latent import eps_from_v
+from ..scores import classifier_free_guidance, dds_gradient
+from .grading import Exercise, Question
+
+
+def _answers(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+    return *torch.randn(4, 2, 4, 3, 3, generator=generator).unbind(), 7.5
+
+
+def _dds(eps_null: Tensor, eps_text: Tensor, source_null: Tensor, source_text: Tensor, w: float) -> Tensor:
+    result = classifier_free_guidance(eps_null, eps_text, w)
+    return dds_gradient(result, classifier_free_guidance(source_null, source_text, w))
+
+
+def _noisy(generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    a = 0.1 + 0.8 * torch.rand(1, generator=generator).item()
+    return *torch.randn(2, 2, 4, 3, 3, generator=generator).unbind(), a
+
+
+def _rows(generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    return *(F.normalize(torch.randn(9, 5, generator=generator), dim=1) for _ in range(2)), 0.07
+
+
+EXERCISES = (
+    Exercise(
+        "dds-gradient",
+        _answers,
+        _dds,
+        {
+            "the sign is turned: the result's answer comes first, and z is moved against it.": (
+                lambda *given: -_dds(*given)
+            ),
+            "only the conditional answers are compared; each picture must be guided first, from its answer without a "
+            "prompt.": lambda en, et, sn, st, w: et - st,
+            "the two answers are subtracted before they are guided with one and the same empty prompt; the source has "
+            "an answer of its own without a prompt.": lambda en, et, sn, st, w: (
+                en + w * (et - en) - (en + w * (st - en))
+            ),
+            "guidance of w leads from the empty prompt: eps_null + w (eps_text - eps_null), not eps_text + w (...).": (
+                lambda en, et, sn, st, w: et + w * (et - en) - (st + w * (st - sn))
+            ),
+        },
+        "what the network gets wrong about both pictures has dropped out.",
+    ),
+    Exercise(
+        "noise-from-v",
+        _noisy,
+        lambda z, v, a: eps_from_v(z, torch.tensor(a), v),
+        {
+            "that is x0, sqrt(a) z_t - sqrt(1 - a) v; the noise is the other half of the rotation.": (
+                lambda z, v, a: a**0.5 * z - (1 - a) ** 0.5 * v
+            ),
+            "sqrt(a) and sqrt(1 - a) have changed places: with hardly any noise (a near 1) v is the noise itself.": (
+                lambda z, v, a: (1 - a) ** 0.5 * v + a**0.5 * z
+            ),
+            "the roots are missing: a and 1 - a are variances, what multiplies a picture is their root.": (
+                lambda z, v, a: a * v + (1 - a) * z
+            ),
+        },
+        "a rotation back, and no division: it stays finite at every noise level.",
+    ),
+    Exercise(
+        "source-anchored-contrast",
+        _rows,
+        lambda result, source, tau: source_anchored(result, source, tau).mean(),
+        {
+            "those are CUT's roles: the result asks and the source's places are the candidates. Read the table the "
+            "other way.": lambda result, source, tau: result_anchored(result, source, tau).mean(),
+            "the temperature divides the cosines; yours is left out.": (
+                lambda result, source, tau: source_anchored(result, source, 1.0).mean()
+            ),
+            "the loss is a mean over places, not their sum.": (
+                lambda result, source, tau: source_anchored(result, source, tau).sum()
+            ),
+        },
+        "each place of the source looks for itself in the result.",
+    ),
+    Question(
+        "step-at-half-size",
+        4.0,
+        "2000 / (h w) grows fourfold when both sides are halved; the package keeps the step of 512-px pictures.",
+        {
+            2.0: "both sides are halved, and the sum is divided by their product.",
+            0.25: "the scale is divided by h w, so a smaller picture takes larger steps.",
+            1.0: "2000 / (h w) depends on the sides: that is the trap.",
+        },
+    ),
+)

@@ -1,0 +1,222 @@
+"""A result made again from what its file says: the same picture, or the reasons why it is another."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import images, weights
+from .distill import edit
+from .memory import Saving
+from .models.latent import Latent
+from .profiles import load_models
+from .provenance import KEY, Framing, changed, file_of, hash_of, telling
+from .recipes import RECIPES
+from .scores import METHODS
+from .stylize import FUNCTIONS, stylize
+
+TINY = "tiny"    # the name of the bundled latent diffusion model, and of its profile
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A picture made again, (1, 3, H, W) in [-1, 1], as it is written to a file.
+
+    same: whether every pixel is that of the first picture. differences: what is not as it was then, in sentences.
+    settings: those of the file, brought up to date. files: where its source, and its style picture, were found.
+    """
+
+    image: Tensor
+    same: bool
+    differences: tuple[str, ...]
+    settings: Mapping[str, str]
+    files: Mapping[str, Path]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture with its settings, so that it can be made again in its turn; returns the path."""
+        path = images.check_destination(path)
+        found = {name: file_of(file, path) for name, file in self.files.items()}
+        return images.save(self.image, path, telling(self.settings, self.image, **found))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """results: (B, 3, H, W). fitted: what the networks worked on. record: what is written down about them now."""
+
+    results: Tensor
+    fitted: Tensor
+    framing: Framing
+    record: Mapping[str, object]
+
+
+def rerun(
+    path: str | Path,
+    source: str | Path | Tensor | None = None,
+    style: str | Path | Tensor | None = None,
+    device: str | torch.device = "auto",
+) -> Rerun:
+    """A result of `stylize` or `edit` made again; from its file alone, where its source still lies where it lay.
+
+    source, style: the files, where they have moved, or the pictures (B, 3, H, W) that were given in Python. Another
+    file than the first is warned of and gets the same treatment.
+    Raises FileNotFoundError when a file has moved, ValueError when it has changed, and for a result that does not say
+    enough: one from elsewhere, or with a function among its settings.
+    """
+    path = Path(path)
+    settings = images.read_metadata(path)
+    record = record_in(settings, path)
+    inputs = {"source": _input(record, "source", source, path)}
+    if record.get("style") is not None:
+        inputs["style"] = _input(record, "style", style, path)
+    pictures = {name: images.load(x) if isinstance(x, Path) else x for name, x in inputs.items()}
+    made = _MAKERS[record["by"]](record, pictures, isinstance(inputs["source"], Path), device)
+
+    number = 0 if made.framing.compare else int(settings.get("number", 0))
+    picture = made.framing.finished(made.results, made.fitted[:1], pictures["source"])[number]
+    same = hash_of(images.to_uint8(picture)) == record.get("pixels")
+    files = {f"{name}_file": x for name, x in inputs.items() if isinstance(x, Path)}
+    differences = tuple(_differences(record, made.record))
+    return Rerun(picture, same, differences, telling(settings, **made.record), files)
+
+
+def record_in(settings: Mapping[str, str], path: Path) -> dict[str, object]:
+    """The line for `rerun` in a result's settings. Raises ValueError where it is missing, damaged, or says no."""
+    if KEY not in settings:
+        raise ValueError(
+            f"{path} does not say enough to be made again: it is from before stylize and edit wrote that down, or "
+            "from another command"
+            if settings
+            else f"{path} carries no settings: it was not saved by zecon-lite, or was edited since"
+        )
+    try:
+        record = json.loads(settings[KEY])
+        whole = record["by"] in _MAKERS and {"source", "seed", "networks"} <= set(record)
+    except (json.JSONDecodeError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise ValueError(f"the settings of {path} are damaged: its line {KEY!r} cannot be read")
+    if "refused" in record:
+        raise ValueError(f"{path} cannot be made again: {record['refused']}")
+    return record
+
+
+# ------------------------------------------------------------------------------------------------- what it was made of
+
+
+def _input(record: Mapping[str, object], name: str, given: str | Path | Tensor | None, result: Path) -> Path | Tensor:
+    """The file of a picture that went in, or the picture itself where it was given."""
+    known = record.get(f"{name}_file")
+    if isinstance(given, Tensor):
+        return images.check(given, name)
+    if given is None and known is None:
+        raise ValueError(
+            f"{result} was made in Python, from a {name} that came from no file: give it, as in "
+            f"rerun(path, {name}=picture), or a file with --{name} FILE"
+        )
+    if given is None:
+        return _found(known, name, result)
+    if known is not None and weights.sha256(_existing(Path(given))) != known["sha256"]:
+        warnings.warn(
+            f"{given} is not the {name} that {result.name} was made from (its sha256 differs): the same settings are "
+            "used on it",
+            UserWarning,
+            stacklevel=3,
+        )
+    return _existing(Path(given))
+
+
+def _found(known: Mapping[str, str], name: str, result: Path) -> Path:
+    """A file where it lay when the result was made, beside the result, or in the current folder."""
+    recorded = result.parent / known["path"]
+    there = [p for p in (recorded, result.with_name(recorded.name), Path(recorded.name)) if p.is_file()]
+    for path in there:
+        if weights.sha256(path) == known["sha256"]:
+            return path
+    if there:
+        raise ValueError(
+            f"the {name} {there[0]} has changed since {result.name} was made (its sha256 differs): give the old one "
+            f"with --{name} FILE, or this one to use the same settings on it"
+        )
+    raise FileNotFoundError(
+        f"there is no {recorded}, the {name} of {result.name}: say where it is now with --{name} FILE"
+    )
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: check the spelling and the folder")
+    return path
+
+
+def _framing(record: Mapping[str, object], multiple: int) -> Framing:
+    side = min(record["source"]["shape"][-2:])
+    return Framing(record.get("size", side), multiple, record.get("fit", "native"), record.get("compare", False))
+
+
+def _differences(then: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
+    for name in ("zecon_lite", "torch", "device", "threads"):
+        if then.get(name) != now[name]:
+            yield f"{name} was {then.get(name)} and is {now[name]}"
+    if then["source"]["sha256"] != now["source"]["sha256"]:
+        yield "the source is another picture"
+    if then.get("style") != now.get("style"):
+        yield "the style picture is another one"
+    for name, found in now["networks"].items():
+        if then["networks"].get(name, found) != found:
+            yield f"the {name} has other weights"
+
+
+# ---------------------------------------------------------------------------------------------------------- made again
+
+
+def _stylized(record: Mapping[str, object], pictures: Mapping[str, Tensor], fit: bool, device) -> _Made:
+    known = {"dtype": (record["dtype"], DTYPES), "recipe": (record["recipe"], RECIPES)}
+    for what, (name, names) in known.items():
+        if name not in names:
+            raise ValueError(f"there is no {what} {name!r}: take the version of zecon_lite that made the picture")
+    models = load_models(record["profile"], device, DTYPES[record["dtype"]], saving=Saving(**record["saving"]))
+    framing = _framing(record, models.multiple)
+    fitted = framing.fitted(pictures["source"]) if fit else pictures["source"]
+    prompt = record["prompt"]
+    result = stylize(
+        fitted.repeat_interleave(record["source"]["shape"][0] // len(fitted), dim=0),
+        prompt if isinstance(prompt, str | None) else tuple(prompt),
+        style=pictures.get("style"),
+        source_prompt=record["source_prompt"],
+        recipe=changed(RECIPES[record["recipe"]].fitted_to(models), record["changes"], FUNCTIONS),
+        models=models,
+        seed=record["seed"],
+    )
+    return _Made(result.image, fitted, framing, result.record)
+
+
+def _edited(record: Mapping[str, object], pictures: Mapping[str, Tensor], fit: bool, device) -> _Made:
+    if record["method"] not in METHODS:
+        raise ValueError(
+            f"there is no method {record['method']!r}: take the version of zecon_lite that made the picture"
+        )
+    models = load_models(TINY, device)
+    named = record["model"]
+    latent = models.latent if named == TINY else Latent.pretrained(named).to(models.device)
+    framing = _framing(record, latent.multiple)
+    fitted = framing.fitted(pictures["source"]) if fit else pictures["source"]
+    result = edit(
+        fitted,
+        record["prompts"],
+        record["source_prompt"],
+        method=changed(METHODS[record["method"]], record["changes"], {}),
+        latent=replace(latent, tiles=record["tiles"]),
+        seed=record["seed"],
+        negative_prompt=record["negative_prompt"],
+    )
+    return _Made(result.image, fitted, framing, result.record)
+
+
+_MAKERS: dict[str, Callable[..., _Made]] = {"stylize": _stylized, "edit": _edited}
