@@ -169,7 +169,6 @@ def test_no_warning_was_printed_when_the_book_was_built(name):
 # ------------------------------------------------------------------------- questions with choices, answered in the page
 
 
-REQUIRED = [name for name in NOTEBOOKS if int(name[:2]) <= 7]  # later chapters may have them, and are then held to them
 QUESTION = re.compile(r"^\*\*Question (?P<number>[\d.]+)\.\*\* (?P<asked>.*?)^<details><summary>Answer</summary>$"
                       r"(?P<answer>.*?)^</details>$", re.S | re.M)
 
@@ -180,15 +179,11 @@ def sections(name):
     return dict(part.split("\n", 1) for part in re.split(r"^## ", text, flags=re.M)[1:])
 
 
-ASKING = [name for name in NOTEBOOKS if name in REQUIRED or "Questions" in sections(name)]
-each_asking = pytest.mark.parametrize("name", ASKING)
-
-
 def questions(name):
     return list(QUESTION.finditer(sections(name).get("Questions", "")))
 
 
-@each_asking
+@each_notebook
 def test_a_chapter_asks_five_questions_before_its_exercises(name):
     numbers = [question["number"] for question in questions(name)]
     assert len(numbers) >= 5 and numbers == [f"{int(name[:2])}.{k + 1}" for k in range(len(numbers))]
@@ -197,7 +192,7 @@ def test_a_chapter_asks_five_questions_before_its_exercises(name):
     assert sections(name)["Questions"].count("**Question ") == len(numbers), "a question without choices or answer"
 
 
-@each_asking
+@each_notebook
 def test_the_answer_to_a_question_speaks_of_every_choice(name):
     for question in questions(name):
         choices = re.findall(r"^- \*\*([A-Z])\.\*\* \S", question["asked"], re.M)
@@ -209,7 +204,7 @@ def test_the_answer_to_a_question_speaks_of_every_choice(name):
         assert all(len(text) > 50 for text in (why, *why_not)), f"say why, and why not:\n{question['answer']}"
 
 
-@each_asking
+@each_notebook
 def test_the_right_choice_is_not_given_away_by_its_place(name):
     right = [question["answer"].strip()[2] for question in questions(name)]
     assert len(set(right)) >= 3 and max(right.count(letter) for letter in right) <= 2, right
