@@ -8,18 +8,20 @@ a run that finds them all only scores and draws.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from zecon_lite import images, load_models, metrics, show, weights
 from zecon_lite.benchmark import Benchmark, Row
 from zecon_lite.evaluate import MEASURES, cell, compare, made, rows_of, save, scores, table
+from zecon_lite.files import replacing
 from zecon_lite.tiny import world
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,17 +213,17 @@ def _pictures(row: Row, asked: Benchmark) -> Tensor:
 
 
 def _draw(figure: Figure, name: str) -> None:
-    # Without the date and the version that matplotlib writes, the same numbers give the same file.
-    partial = ASSETS / f"{name}.partial"
-    figure.savefig(partial, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
-    os.replace(partial, ASSETS / name)
+    # 256 colours: a third of the size. Without the date and version that matplotlib writes, the file is the same again.
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png")
+    with replacing(ASSETS / name) as partial:
+        Image.open(drawn).convert("RGB").quantize(256).save(partial, format="png", optimize=True)
 
 
 def write(path: Path, text: str) -> None:
     """The file appears whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
