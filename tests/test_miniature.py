@@ -53,7 +53,7 @@ def runs(request, tmp_path_factory):
     wanted = [
         item.callspec.params["path"]
         for item in request.session.items
-        if "runs" in item.fixturenames and not any(mark.args[0] for mark in item.iter_markers("skipif"))
+        if "runs" in getattr(item, "fixturenames", ()) and not any(mark.args[0] for mark in item.iter_markers("skipif"))
     ]
     with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 4))) as pool:
         yield {path: pool.submit(notebook, path, folder) for path in wanted}
