@@ -44,3 +44,52 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(html):
+    """Where the built book is served."""
+    from browser import serve
+
+    with serve(html) as address:
+        yield address
+
+
+@pytest.fixture
+def page(chromium):
+    """A page that may load nothing but the book; `page.faults` collects errors, strangers and missing files."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.faults = []
+
+    def only_the_book(route):
+        url = route.request.url
+        if url.startswith(("http://127.0.0.1", "file://", "data:", "blob:")):
+            route.continue_()
+        else:
+            page.faults.append(f"asked the network for {url}")
+            route.abort()
+
+    context.route("**/*", only_the_book)
+    page.on("console", lambda m: page.faults.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("pageerror", lambda e: page.faults.append(f"error: {e}"))
+    page.on("requestfailed", lambda r: page.faults.append(f"failed: {r.url}"))
+    page.on("response", lambda r: page.faults.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def models():
+    """The bundled networks; files that want others have a fixture of this name themselves."""
+    from zecon_lite import load_models
+
+    return load_models("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def source(models):
+    """A photograph as `models` wants it."""
+    from zecon_lite import images
+
+    return images.fit(images.photograph("cat"), models.size, mode="crop", multiple=models.multiple)

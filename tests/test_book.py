@@ -8,42 +8,11 @@ from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
 import pytest
 import yaml
-from browser import serve
 from conftest import ROOT
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 EXPLORER = '[data-testid="similarity-explorer"][data-ready="true"]'
-
-
-@pytest.fixture(scope="module")
-def address(html):
-    with serve(html) as address:
-        yield address
-
-
-@pytest.fixture
-def page(chromium):
-    """A page that may load nothing but the book; `page.faults` collects errors, strangers and missing files."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.faults = []
-
-    def only_the_book(route):
-        url = route.request.url
-        if url.startswith(("http://127.0.0.1", "file://", "data:", "blob:")):
-            route.continue_()
-        else:
-            page.faults.append(f"asked the network for {url}")
-            route.abort()
-
-    context.route("**/*", only_the_book)
-    page.on("console", lambda m: page.faults.append(f"console: {m.text}") if m.type == "error" else None)
-    page.on("pageerror", lambda e: page.faults.append(f"error: {e}"))
-    page.on("requestfailed", lambda r: page.faults.append(f"failed: {r.url}"))
-    page.on("response", lambda r: page.faults.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-    yield page
-    context.close()
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -6,7 +6,6 @@ import gzip
 
 import pytest
 import torch
-from browser import serve
 from conftest import ROOT
 
 import zecon_lite
@@ -49,24 +48,6 @@ RUN = """async ({ base, source, draws, skip }) => {
   for await (const step of steps) { x = step.x; losses.push(step.losses); }
   return { picture: Array.from(x), losses, left: draws.length, names: recipe.names };
 }"""
-
-
-@pytest.fixture(scope="module")
-def address(html):
-    with serve(html) as address:
-        yield address
-
-
-@pytest.fixture
-def page(chromium):
-    """A page that may ask nobody but the book's own server."""
-    context = chromium.new_context(viewport={"width": 1000, "height": 1200}, accept_downloads=True)
-    page, page.faults = context.new_page(), []
-    context.route("**/*", lambda r: r.continue_() if r.request.url.startswith(("http://127", "blob:", "data:"))
-                  else (page.faults.append(r.request.url), r.abort()))
-    page.on("pageerror", lambda error: page.faults.append(str(error)))
-    yield page
-    context.close()
 
 
 def part(page, name):

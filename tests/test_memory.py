@@ -17,21 +17,11 @@ from test_unet import small
 from torch import nn
 from torch.testing import assert_close
 
-from zecon_lite import VGG, Clip, Models, images, load_models, stylize
+from zecon_lite import VGG, Clip, Models, load_models, stylize
 from zecon_lite.memory import LOW_MEMORY, Memory, Saving, bytes_of, half_precision, naming_the_knob, ran_out
 from zecon_lite.profiles import PROFILES
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def models():
-    return load_models("tiny", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def source(models):
-    return images.fit(images.photograph("cat"), models.size, mode="crop", multiple=models.multiple)
 
 
 def quick(source, models, **changes):

@@ -8,22 +8,12 @@ import torch
 from golden import draw
 from toys import GaussianDenoiser
 
-from zecon_lite import RECIPES, Recipe, images, load_models, stylize
+from zecon_lite import RECIPES, Recipe, images, stylize
 from zecon_lite.augment import Views
 from zecon_lite.recipes import LOSSES, Task, inverted, inverted_as_noise, noised
 from zecon_lite.samplers import ddim_step, ddpm_step, invert, look, sample
 from zecon_lite.schedule import Schedule
 from zecon_lite.ways import inverted_as_released
-
-
-@pytest.fixture(scope="module")
-def models():
-    return load_models("tiny", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def source(models):
-    return images.fit(images.photograph("cat"), models.size, mode="crop", multiple=models.multiple)
 
 
 def quick(source, prompt="a pencil sketch", **changes):

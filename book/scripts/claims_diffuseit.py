@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, _draw, markdown, write
+from measure import ASSETS, CACHE, draw, markdown, write
 from torch import Tensor
 
 from zecon_lite import images, load_models, metrics, show, weights
@@ -260,9 +260,9 @@ def main() -> None:
     }
     path = save(measured, ASSETS / "claims_diffuseit.json")
     write(ASSETS / "claims_diffuseit.md", fragment(json.loads(path.read_text(encoding="utf-8"))))
-    _draw(forest(measured), "claims_diffuseit.png")
+    draw(forest(measured), "claims_diffuseit.png")
     shown = ("image", "keys x 4", "no keys", "no [CLS]", "repeated", "not matched", "text")
-    _draw(gallery(asked, {name: pictures[name] for name in shown}), "claims_diffuseit_pictures.png")
+    draw(gallery(asked, {name: pictures[name] for name in shown}), "claims_diffuseit_pictures.png")
     print(verdicts(measured))
 
 

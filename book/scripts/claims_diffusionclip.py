@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, ROOT, _draw, hashes, markdown, write
+from measure import ASSETS, CACHE, ROOT, draw, hashes, markdown, write
 from torch import Tensor
 
 from zecon_lite import FINETUNE, Adapter, Denoiser, images, load_models, metrics, show, translate, tuned
@@ -285,7 +285,7 @@ def main() -> None:
     write(ASSETS / "claims_diffusionclip.md", fragment(measured))
     short = {"ZeCon": ZECON, "tuned": FULL, "half": HALF, "ZeCon, other's": BORROWED}
     done = {name: images.from_unit(made(rows[row], asked, CACHE)[0][0].float() / 255) for name, row in short.items()}
-    _draw(sheet(asked, done), "claims_diffusionclip.png")
+    draw(sheet(asked, done), "claims_diffusionclip.png")
     print(verdicts(measured))
 
 

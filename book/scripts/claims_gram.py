@@ -11,16 +11,13 @@ pictures are kept in build/evaluation: an interrupted run goes on there.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from itertools import cycle, islice, product
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, hashes, markdown, write
-from PIL import Image
+from measure import ASSETS, CACHE, draw, hashes, markdown, write
 from skimage.color import rgb2lab
 from torch import Tensor
 
@@ -334,14 +331,6 @@ def main() -> None:
     first = {at: pictures[:, 0] for at, pictures in results.items()}  # the first scene, whatever it shows
     draw(sheet(want.source[:1], examples[:, 0], first), "claims_gram_grid.png")
     print(verdicts(measured))
-
-
-def draw(figure: Figure, name: str) -> None:
-    """The file appears whole or not at all; 256 colours are enough, and a third of the size."""
-    data, partial = BytesIO(), ASSETS / f"{name}.partial"
-    figure.savefig(data, format="png")
-    Image.open(data).convert("RGB").quantize(256).save(partial, format="png", optimize=True)
-    os.replace(partial, ASSETS / name)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from claims_diffusionclip import LESSONS, STYLES, learnt
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, _draw, _pictures, hashes, markdown, setup, write
+from measure import ASSETS, CACHE, _pictures, draw, hashes, markdown, setup, write
 from torch import Tensor
 
 from zecon_lite import load_models, metrics, show, weights
@@ -187,7 +187,7 @@ def main() -> None:
     for name, text in fragments(measured).items():
         write(ASSETS / name, text)
     for asked, name, each in ((scenes, "comparison_scenes.png", 2), (photographs, "comparison_photographs.png", 4)):
-        _draw(grid(asked, {key: _pictures(row, asked) for key, row in rows.items()}, each), name)
+        draw(grid(asked, {key: _pictures(row, asked) for key, row in rows.items()}, each), name)
 
 
 if __name__ == "__main__":

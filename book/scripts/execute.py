@@ -24,7 +24,12 @@ CELL_TIMEOUT = 600          # seconds; a whole notebook should need less than si
 def fingerprint(notebook: Path, profile: str) -> str:
     """One hash of everything that a run depends on: the cells, the package with its weights, the profile."""
     cells = [(c.cell_type, c.source, c.metadata) for c in nbformat.read(notebook, as_version=4).cells]
-    digest = hashlib.sha256(json.dumps([profile, cells]).encode())
+    return package(json.dumps([profile, cells]).encode())
+
+
+def package(more: bytes) -> str:
+    """One hash of something and of the package with its weights."""
+    digest = hashlib.sha256(more)
     for path in sorted((ROOT / "zecon_lite").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from execute import ROOT, package
 from torch import Tensor
 from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -28,7 +29,6 @@ from zecon_lite import images, losses
 from zecon_lite.files import replacing
 from zecon_lite.tiny import world
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build/browser"
 WEIGHTS = "weights.bin"
 SMALL = 256  # bytes: smaller constants stay in the graph
@@ -257,19 +257,10 @@ def pictures(page: Page, folder: Path) -> list[dict[str, str]]:
     return [{"name": name, "file": f"{name}.png"} for name in named]
 
 
-def fingerprint() -> str:
-    """A hash of all that the files depend on."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    package = Path(zecon_lite.__file__).parent
-    for path in sorted([*package.rglob("*.py"), *package.glob("tiny/weights/*.safetensors")]):
-        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
 def export(folder: Path = FOLDER) -> Path:
     """Write the files, unless they are there already for this very package; returns the folder."""
-    stamp = folder / "fingerprint"
-    if stamp.exists() and stamp.read_text() == fingerprint():
+    stamp, wanted = folder / "fingerprint", package(Path(__file__).read_bytes())
+    if stamp.exists() and stamp.read_text() == wanted:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     page = Page(zecon_lite.load_models("tiny", "cpu"))
@@ -290,7 +281,7 @@ def export(folder: Path = FOLDER) -> Path:
     for name, data in files.items():
         with replacing(folder / name) as partial:
             partial.write_bytes(data)
-    stamp.write_text(fingerprint())
+    stamp.write_text(wanted)
     return folder
 
 

@@ -195,9 +195,9 @@ def main() -> None:
     for name, text in fragments(measured).items():
         write(ASSETS / name, text)
     done = {name: _pictures(rows[name], asked) for name in ("zecon", "clip_guided", "sdedit")}
-    _draw(curve(measured), "measured_curve.png")
-    _draw(unselected(asked, done), "measured_unselected.png")
-    _draw(extremes(asked, done["zecon"]), "measured_extremes.png")
+    draw(curve(measured), "measured_curve.png")
+    draw(unselected(asked, done), "measured_unselected.png")
+    draw(extremes(asked, done["zecon"]), "measured_extremes.png")
     for line in table(measured, ("style_accuracy_a", "ssim_to_source", "mask_iou", "cpu_seconds_per_picture"))[1]:
         print(*line, sep="  ")
 
@@ -212,8 +212,9 @@ def _pictures(row: Row, asked: Benchmark) -> Tensor:
     return images.from_unit(made(row, asked, CACHE)[0].float() / 255)
 
 
-def _draw(figure: Figure, name: str) -> None:
-    # 256 colours: a third of the size. Without the date and version that matplotlib writes, the file is the same again.
+def draw(figure: Figure, name: str) -> None:
+    """The figure as a file of ASSETS, whole or not at all; 256 colours are enough, and a third of the size."""
+    # Without the date and version that matplotlib writes, the same numbers give the same file.
     drawn = BytesIO()
     figure.savefig(drawn, format="png")
     with replacing(ASSETS / name) as partial:
