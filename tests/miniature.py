@@ -8,11 +8,16 @@ files; pictures are 64 px.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import fabricate
 import pytest
+
+import zecon_lite
+from zecon_lite.finetune import FINETUNE
+from zecon_lite.recipes import RECIPES
 
 SIZE = 64
 NAMES = ("256x256_diffusion_uncond", *fabricate.profiles._ENSEMBLE, "dino-vit-b-8", "vgg19")
@@ -20,10 +25,20 @@ START = "import miniature; miniature.start()"
 
 
 def start():
-    """Shrink the published networks in this process, and trust the stand-ins in `weights.home()`."""
+    """Shrink the published networks in this process, and trust the stand-ins in `weights.home()`.
+
+    Recipes and training take few steps. Recipes push with a fixed strength: random networks lead nowhere, and so the
+    pictures stay finite.
+    """
     patch = pytest.MonkeyPatch()    # for as long as the process lives
     fabricate.shrink(patch, SIZE)
     fabricate.own_hashes(patch)
+    for name, recipe in RECIPES.items():
+        few = {"steps": 10, "skip": 4, "resample_first": min(recipe.resample_first, 2)}
+        patch.setitem(RECIPES, name, dataclasses.replace(recipe, strength=1.0, **few))
+    few = {"epochs": 2, "invert_steps": 3, "train_steps": 2, "test_steps": 3}
+    for module in (zecon_lite, sys.modules["zecon_lite.finetune"]):
+        patch.setattr(module, "FINETUNE", dataclasses.replace(FINETUNE, **few))
 
 
 def write(folder):

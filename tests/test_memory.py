@@ -17,7 +17,8 @@ from test_unet import small
 from torch import nn
 from torch.testing import assert_close
 
-from zecon_lite import VGG, Clip, Models, load_models, stylize
+from zecon_lite import VGG, Clip, Models, edit, load_models, stylize
+from zecon_lite.finetune import FINETUNE, finetune, step_by_step
 from zecon_lite.memory import LOW_MEMORY, Memory, Saving, bytes_of, half_precision, naming_the_knob, ran_out
 from zecon_lite.profiles import PROFILES
 
@@ -200,9 +201,9 @@ def test_running_out_names_the_knobs_that_are_left():
         r"not enough memory on cpu \(.*you tried to allocate 4\d{15} bytes.*\): take batch=1 or --batch 1, instead of "
         r"4 pictures at once, or load_models\(\.\.\., saving=LOW_MEMORY\) or --low-memory, or a smaller picture than "
         r"64 x 96, such as --size 48"
-    )), naming_the_knob(CPU, Saving(), (4, 3, 64, 96)):
+    )), load_models("tiny", CPU).at_work((4, 3, 64, 96)):
         torch.empty(10**15)
-    saving = naming_the_knob(CPU, LOW_MEMORY, (1, 3, 64, 64))
+    saving = load_models("tiny", CPU, saving=LOW_MEMORY).at_work((1, 3, 64, 64))
     with pytest.raises(MemoryError, match=r"take a smaller picture than 64 x 64") as caught, saving:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     assert "--low-memory" not in str(caught.value) and "CUDA out of memory" in str(caught.value)
@@ -210,7 +211,7 @@ def test_running_out_names_the_knobs_that_are_left():
 
 def test_other_errors_are_left_alone():
     assert not ran_out(RuntimeError("shapes differ")) and not ran_out(ValueError("DefaultCPUAllocator"))
-    with pytest.raises(RuntimeError, match="shapes differ"), naming_the_knob(CPU, Saving(), (1, 3, 8, 8)):
+    with pytest.raises(RuntimeError, match="shapes differ"), naming_the_knob(CPU, (1, 3, 8, 8), {}):
         raise RuntimeError("shapes differ")
 
 
@@ -231,6 +232,54 @@ def test_the_command_line_says_it_too_and_hands_the_saving_on(photo, monkeypatch
         done = run("stylize", photo, "a sketch", *flags)
         assert done.exit_code == 2 and "error: not enough memory on cuda: take --low-memory" in plain(done.stderr)
         assert seen.pop() == saving
+
+
+def test_training_runs_out_with_a_sentence_that_names_its_own_knobs(source, models, monkeypatch):
+    few = replace(FINETUNE.fitted_to(models), epochs=1, invert_steps=2, train_steps=2, batch=2)
+    monkeypatch.setattr(sys.modules["zecon_lite.finetune"], "latents", lambda *args: torch.empty(10**15))
+    with pytest.raises(MemoryError, match=(
+        r"FineTune\(batch=1\), instead of 2 pictures at once, or looks=step_by_step or --per-step, or rank=8 or "
+        r"--rank 8, or load_models\(\.\.\., saving=LOW_MEMORY\) or --low-memory, or a smaller picture"
+    )):
+        list(finetune(source, "a sketch", models=models, settings=few))
+    thrifty = replace(few, batch=1, looks=step_by_step, rank=4)
+    with pytest.raises(MemoryError) as caught:
+        list(finetune(source, "a sketch", models=load_models("tiny", CPU, saving=LOW_MEMORY), settings=thrifty))
+    assert "take a smaller picture" in str(caught.value)
+
+
+def test_training_learns_the_same_with_everything_that_saves_memory(source, models):
+    few = replace(FINETUNE.fitted_to(models), epochs=1, invert_steps=2, train_steps=2, batch=1)
+    learnt = [
+        list(finetune(source, "a sketch", models=m, settings=few))[-1].losses
+        for m in (models, load_models("tiny", CPU, saving=LOW_MEMORY))
+    ]
+    assert learnt[0].keys() == learnt[1].keys()
+    assert_close(torch.tensor([*learnt[0].values()]), torch.tensor([*learnt[1].values()]), rtol=1e-3, atol=1e-4)
+
+
+def test_an_edit_runs_out_with_a_sentence_that_names_its_own_knobs(monkeypatch):
+    pytest.importorskip("diffusers")
+    latent = load_models("tiny", CPU).latent
+    monkeypatch.setattr(sys.modules["zecon_lite.distill"], "distill", lambda *args, **more: torch.empty(10**15))
+    pictures = torch.zeros(2, 3, 64, 64)
+    with pytest.raises(MemoryError, match=r"one prompt and picture at a time, instead of 2, or replace\(latent, tiles"):
+        edit(pictures, "a sketch", "a photo", latent=latent)
+    with pytest.raises(MemoryError, match=r"take a smaller picture than 64 x 64"):
+        edit(pictures[:1], "a sketch", "a photo", latent=replace(latent, tiles=True))
+
+
+@pytest.mark.parametrize("command", [
+    ("finetune", ".", "a sketch", "-o", "out.safetensors"), ("evaluate", "--scenes", "1"),
+])  # fmt: skip
+def test_other_commands_hand_the_saving_on_too(command, photo, monkeypatch):  # noqa: F811
+    def seen(profile, device, saving):
+        raise MemoryError(f"saw {saving}")
+
+    monkeypatch.setattr(sys.modules["zecon_lite.profiles"], "load_models", seen)
+    for flags, saving in (((), Saving()), (("--low-memory",), LOW_MEMORY)):
+        done = run(*command, *flags)
+        assert done.exit_code == 2 and f"saw {saving}" in plain(done.stderr)
 
 
 # ------------------------------------------------------------------------------------------------------------ full size

@@ -14,9 +14,6 @@ from conftest import ROOT
 from zecon_lite import images, load_models, stylize, weights
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# The later chapters take some minutes each at the published numbers of steps.
-SLOW = [path for path in PATHS if int(path.stem[:2]) > 7]
-QUICK = [path for path in PATHS if path not in SLOW]
 pytest.importorskip("diffusers")
 
 
@@ -51,23 +48,14 @@ def runs(request, tmp_path_factory):
     written = program(Path(miniature.__file__), folder / "home", folder=folder)
     assert written.returncode == 0, written.stderr[-3000:]
     wanted = [
-        item.callspec.params["path"]
-        for item in request.session.items
-        if "runs" in getattr(item, "fixturenames", ()) and not any(mark.args[0] for mark in item.iter_markers("skipif"))
+        item.callspec.params["path"] for item in request.session.items if "runs" in getattr(item, "fixturenames", ())
     ]
     with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, 4))) as pool:
         yield {path: pool.submit(notebook, path, folder) for path in wanted}
 
 
-@pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_notebook_runs_with_the_published_networks_in_miniature(path, runs):
-    done = runs[path].result()
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-
-
-@pytest.mark.skipif(not os.environ.get("ZECON_LITE_SLOW"), reason="slow: set ZECON_LITE_SLOW=1")
-@pytest.mark.parametrize("path", SLOW, ids=lambda path: path.stem)
-def test_a_later_notebook_runs_so_too(path, runs):
     done = runs[path].result()
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
 

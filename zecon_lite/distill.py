@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from . import images
+from .memory import naming_the_knob
 from .models.latent import Latent
 from .profiles import Models, load_models, nearest
 from .progress import bar
@@ -289,7 +290,8 @@ def edit(
     latent: the model, a `Latent` or a Stable Diffusion pipeline of diffusers; without it, `models.latent`, without that
     the bundled one. on_step: called with every `EditStep`; raise in it to stop early. weights, iterations, guidance,
     rate: changes to the method. The same seed gives the same picture, alone or in a batch, within rounding.
-    Raises ValueError for a bad picture, method, weight or prompt, FloatingPointError when something is not finite.
+    Raises ValueError for a bad picture, method, weight or prompt; FloatingPointError when something is not finite;
+    MemoryError, with what would need less, when there is not enough.
     """
     if isinstance(method, str):
         if method not in METHODS:
@@ -307,22 +309,28 @@ def edit(
     if method.delta and prompts == (source_prompt,):
         raise ValueError("prompt and source_prompt are the same, so there is nothing to change: make them differ")
     generator, done = torch.Generator().manual_seed(seed), []
-    steps = distill(
-        latent,
-        latent.encode(source),
-        prompts,
-        source_prompt,
-        method=method,
-        negative_prompt=negative_prompt,
-        generator=generator,
-    )
-    with bar(method.iterations, f"{method.name}: {prompts[0]}") as progress:
-        for step in steps:
+    knobs = {
+        f"one prompt and picture at a time, instead of {len(prompts) * len(source)}": len(prompts) * len(source) > 1,
+        "replace(latent, tiles=True) or --low-memory": not latent.tiles,
+    }
+    with (
+        naming_the_knob(latent.device, source.shape, knobs),
+        bar(method.iterations, f"{method.name}: {prompts[0]}") as progress,
+    ):
+        for step in distill(
+            latent,
+            latent.encode(source),
+            prompts,
+            source_prompt,
+            method=method,
+            negative_prompt=negative_prompt,
+            generator=generator,
+        ):
             done.append(step)
             progress.update()
             if on_step is not None:
                 on_step(step)
-    image = latent.decode(done[-1].z).clamp(-1, 1)
+        image = latent.decode(done[-1].z).clamp(-1, 1)
     if not torch.isfinite(image).all():
         raise FloatingPointError("the picture is not finite: lower the weights or the rate")
     told = source_prompt if isinstance(source_prompt, str | None) else " | ".join(source_prompt)

@@ -182,7 +182,7 @@ def finetune(
     Differs from the released code: one update may see several pictures; pictures are shuffled anew each epoch; the
     identity term of `step_by_step` has a gradient.
     Raises ValueError for bad pictures, prompts or settings, or another run's checkpoint; FloatingPointError when a loss
-    stops being finite.
+    stops being finite; MemoryError, with what would need less, when there is not enough.
     """
     models = models or load_models()
     settings = settings.fitted_to(models)
@@ -196,7 +196,18 @@ def finetune(
         raise ValueError(f"t0 must be a timestep, 1 to {len(models.denoiser.schedule) - 1}; got {settings.t0}")
     wish = Wish(prompt, source_prompt, models, face, torch.Generator())
     sources = sources.to(models.device, torch.float32)
-    return _train(sources, wish, settings, seed, checkpoint and Path(checkpoint), cache and Path(cache))
+    return _at_work(sources, wish, settings, seed, checkpoint and Path(checkpoint), cache and Path(cache))
+
+
+def _at_work(sources: Tensor, wish: Wish, settings: FineTune, *more) -> Iterator[TrainStep]:
+    """The training, which says what would need less memory when there is not enough."""
+    knobs = {
+        f"FineTune(batch=1), instead of {settings.batch} pictures at once": settings.batch > 1,
+        "looks=step_by_step or --per-step": settings.looks is not step_by_step,
+        "rank=8 or --rank 8": settings.rank is None,
+    }
+    with wish.models.at_work(sources.shape, knobs):
+        yield from _train(sources, wish, settings, *more)
 
 
 def _train(

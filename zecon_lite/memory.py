@@ -113,23 +113,20 @@ def ran_out(error: BaseException) -> bool:
 
 
 @contextmanager
-def naming_the_knob(device: torch.device, saving: Saving, shape: tuple[int, ...]) -> Iterator[None]:
+def naming_the_knob(device: torch.device, shape: tuple[int, ...], knobs: Mapping[str, bool]) -> Iterator[None]:
     """Raises MemoryError where torch ran out of memory inside, saying what would need less.
 
-    shape: (B, 3, H, W) of the pictures that are worked on.
+    shape: (B, 3, H, W) of the pictures that are worked on. knobs: what can be turned -> whether it is still unturned;
+    a smaller picture always helps.
     """
     try:
         yield
     except RuntimeError as error:
         if not ran_out(error):
             raise
-        pictures, _, height, width = shape
-        knobs = {
-            f"batch=1 or --batch 1, instead of {pictures} pictures at once": pictures > 1,
-            "load_models(..., saving=LOW_MEMORY) or --low-memory": saving != LOW_MEMORY,
-            f"a smaller picture than {height} x {width}, such as --size {min(height, width) * 3 // 4}": True,
-        }
+        height, width = shape[-2:]
+        cures = [knob for knob, helps in knobs.items() if helps]
+        cures.append(f"a smaller picture than {height} x {width}, such as --size {min(height, width) * 3 // 4}")
         raise MemoryError(
-            f"not enough memory on {device} ({str(error).splitlines()[0][:200]}): take "
-            + ", or ".join(knob for knob, helps in knobs.items() if helps)
+            f"not enough memory on {device} ({str(error).splitlines()[0][:200]}): take " + ", or ".join(cures)
         ) from error

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from . import weights
 from .denoiser import Denoiser, LearnedVariance, VPrediction
-from .memory import Memory, Saving, bytes_of, half_precision, moved, naming_the_knob, peak, restart_peak
+from .memory import LOW_MEMORY, Memory, Saving, bytes_of, half_precision, moved, naming_the_knob, peak, restart_peak
 from .models.clip import Clip
 from .models.latent import Latent
 from .models.resize import Resize, bilinear, by_area
@@ -148,14 +148,18 @@ class Models:
         return {name: both[name] for name in self.NETWORKS if name in both}
 
     @contextmanager
-    def at_work(self, shape: tuple[int, ...]) -> Iterator[None]:
+    def at_work(self, shape: tuple[int, ...], knobs: Mapping[str, bool] | None = None) -> Iterator[None]:
         """A run on pictures of this shape: `memory` counts its peak; what it may rest afterwards, rests.
 
+        knobs: what else can be turned to need less -> whether it is still unturned; without it, the number of pictures.
         Raises MemoryError, saying what would need less, when there is not enough.
         """
+        if knobs is None:
+            knobs = {f"batch=1 or --batch 1, instead of {shape[0]} pictures at once": shape[0] > 1}
+        knobs = {**knobs, "load_models(..., saving=LOW_MEMORY) or --low-memory": self.saving != LOW_MEMORY}
         restart_peak(self.device)
         try:
-            with naming_the_knob(self.device, self.saving, shape):
+            with naming_the_knob(self.device, shape, knobs):
                 yield
         finally:
             if self.saving.offload:

@@ -22,6 +22,7 @@ MODELS = partial(typer.Option, rich_help_panel="Size and models")
 
 SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}    # pictures in a folder
 FIT_HELP = "native keeps the shape, crop takes the centre square, pad works on the whole in a square."
+LOW_MEMORY_HELP = "Everything that saves memory, for more time; the picture is the same up to rounding."
 OUTPUT_HELP = "File (.png, .jpg, .webp) or existing folder; without it, PHOTO_PROMPT.png in the current folder."
 
 

@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from .common import METHOD, MODELS, RESULT, plain_messages
+from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, plain_messages
 
 if TYPE_CHECKING:
     from ..benchmark import Benchmark
@@ -51,6 +51,7 @@ def evaluate(
     batch: Annotated[int | None, MODELS(metavar="N", help="Pictures at once; fewer need less memory.")] = None,
     profile: Annotated[str, MODELS(metavar="NAME", help="Which networks; tiny ships with the package.")] = "tiny",
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
+    low_memory: Annotated[bool, MODELS("--low-memory", help=LOW_MEMORY_HELP)] = False,
 ) -> None:
     """Score methods on scenes whose true look in every style is known; writes a JSON and prints a table.
 
@@ -71,12 +72,13 @@ def evaluate(
         from .. import weights
         from ..benchmark import Benchmark, Photographs
         from ..evaluate import compare, rows_of, save
+        from ..memory import LOW_MEMORY, Saving
         from ..profiles import load_models
         from ..tiny import world
 
         if not output.parent.is_dir() or output.is_dir():
             raise ValueError(f"{output} must be a file in a folder that exists: make the folder, or write elsewhere")
-        models = load_models(profile, device)    # the networks themselves are read at first use
+        models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())    # read at first use
         wanted = tuple(world.STYLES) if styles == "all" else tuple(name.strip() for name in styles.split(","))
         number = {} if scenes is None else {"scenes": scenes}
         asked = (Photographs if photographs else Benchmark)(

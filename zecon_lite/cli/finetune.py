@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import METHOD, MODELS, RESULT, SUFFIXES, plain_messages, say
+from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, SUFFIXES, plain_messages, say
 
 RANK_HELP = "Rank of the learnt changes (LoRA); the library peft is needed. Without it, all weights learn."
 PER_STEP_HELP = "Update after each step, with a gradient through that step alone: less memory still."
@@ -31,6 +31,7 @@ def finetune(
     per_step: Annotated[bool, METHOD("--per-step", help=PER_STEP_HELP)] = False,
     profile: Annotated[str, MODELS(metavar="NAME", help="Which networks; tiny ships with the package.")] = "tiny",
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
+    low_memory: Annotated[bool, MODELS("--low-memory", help=LOW_MEMORY_HELP)] = False,
 ) -> None:
     """Teach the network to turn photographs into PROMPT (DiffusionCLIP), and keep what it learnt as a small file.
 
@@ -48,11 +49,12 @@ def finetune(
         from .. import weights
         from ..finetune import FINETUNE, step_by_step
         from ..finetune import finetune as learn
+        from ..memory import LOW_MEMORY, Saving
         from ..profiles import load_models
 
         check_adapter_name(output)
         photos = _photos(folder)
-        models = load_models(profile, device)
+        models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())
         given = {"epochs": epochs, "lr": lr, "t0": t0, "rank": rank, "looks": step_by_step if per_step else None}
         settings = FINETUNE.fitted_to(models)
         settings = dataclasses.replace(settings, **{k: v for k, v in given.items() if v is not None})

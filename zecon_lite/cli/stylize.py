@@ -12,6 +12,7 @@ import typer
 
 from .common import (
     FIT_HELP,
+    LOW_MEMORY_HELP,
     METHOD,
     MODELS,
     OUTPUT_HELP,
@@ -47,7 +48,6 @@ SOURCE_HELP = "What the photograph is: CLIP goes from here to PROMPT. Without it
 RECIPE_HELP = "One of `zecon-lite recipes`; without it, zecon."
 PRESET_HELP = "One of `zecon-lite presets`: published settings of a recipe, and a prompt where you give none."
 RELEASED_HELP = "With the quirks of the released program that are off otherwise."
-LOW_MEMORY_HELP = "Everything that saves memory, for more time; the picture is the same up to rounding."
 SIZE_HELP = "Short side of the result in pixels; without it, what the networks were trained on."
 
 
