@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 from pathlib import Path
 
@@ -77,6 +79,59 @@ def page(chromium):
     page.on("response", lambda r: page.faults.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
     yield page
     context.close()
+
+
+# A page that does what a notebook front end does: it keeps a widget's traits and calls render. No kernel, no library.
+FIGURE = """<!doctype html><html lang="en"><meta charset="utf-8"><style>{css}</style><body><script type="module">
+import widget from "data:text/javascript;base64,{js}";
+const listeners = {{}};
+const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+const traits = JSON.parse({traits}, (name, value) => value?.base64 === undefined ? value : bytes(value.base64));
+window.saved = 0;
+window.listening = () => Object.values(listeners).reduce((sum, list) => sum + list.size, 0);
+window.model = {{
+  get: (name) => traits[name],
+  set(name, value) {{ traits[name] = value; for (const f of listeners[`change:${{name}}`] ?? []) f(); }},
+  save_changes() {{ window.saved += 1; }},
+  on: (event, f) => (listeners[event] ??= new Set()).add(f),
+  off: (event, f) => listeners[event].delete(f),
+}};
+window.close_figure = widget.render({{ model: window.model, el: document.body }});
+</script></body></html>"""
+
+
+@pytest.fixture
+def figure(chromium, tmp_path):
+    """Opens a widget in a page of its own; yields a function (widget, **context options) -> page.
+
+    `page.faults` collects errors and everything that the page asks for besides itself.
+    """
+    from ipywidgets import DOMWidget
+
+    contexts = []
+
+    def text(data):
+        return base64.b64encode(data).decode()
+
+    def open_page(widget, **options):
+        names = {n for n in widget.trait_names(sync=True) if not n.startswith("_")} - set(DOMWidget.class_trait_names())
+        traits = json.dumps({name: getattr(widget, name) for name in names}, default=lambda b: {"base64": text(b)})
+        path = tmp_path / f"figure{len(contexts)}.html"
+        html = FIGURE.format(css=widget._css, js=text(widget._esm.encode()), traits=json.dumps(traits))
+        path.write_text(html, encoding="utf-8")
+        contexts.append(chromium.new_context(**options))
+        page = contexts[-1].new_page()
+        page.faults = []
+        page.on("console", lambda message: page.faults.append(message.text))
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(("file:", "data:", "blob:")) or page.faults.append(r.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector('[data-ready="true"]')
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,13 @@ import zecon_lite
 source = zecon_lite.images.fit(zecon_lite.images.photograph("cat"), 64, "crop")
 result = zecon_lite.stylize(source, "a pencil sketch", models=zecon_lite.load_models("tiny", "cpu"), steps=3, skip=1)
 print(zecon_lite.__file__, tuple(result.image.shape))
+
+from zecon_lite.widgets import Panel
+panel = Panel(zecon_lite.load_models("tiny", "cpu"))
+panel.dials.steps.value, panel.dials.t0.value = 3, 1
+panel.run()
+panel.wait()
+print("panel:", tuple(panel.image.shape), panel.error)
 """
 
 
@@ -51,4 +58,5 @@ def test_after_the_first_cell_versions_are_the_same_and_the_tiny_profile_runs(wh
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert str(tmp_path / "env") in done.stdout and "(1, 3, 64, 64)" in done.stdout
+    assert "panel: (1, 3, 64, 96) None" in done.stdout
     assert versions(python) == before and set(before) == set(KEPT)

@@ -143,6 +143,20 @@ def test_the_view_is_the_estimate_early_and_the_picture_late():
     assert (late.view - x).abs().max() < 0.02 * x.abs().max()
 
 
+def test_a_guided_step_keeps_the_gradient_that_it_stepped_against():
+    denoiser, x, source = GaussianDenoiser(Schedule.linear().respace(10)), picture(2), picture(1)
+    guidance = Guidance({"mse": lambda s: (s.view - s.source_view).square().sum()}, {"mse": 3.0}, strength=0.5)
+    free, guided = (
+        next(sample(denoiser, x, [5], guidance=g, source=source, generator=torch.Generator().manual_seed(1)))
+        for g in (None, guidance)
+    )
+    variance = denoiser(x, 5).log_variance.exp()
+    torch.testing.assert_close(guided.x, free.x - variance * guided.grad)
+    assert free.grad is None and not guided.grad.requires_grad
+    (idle,) = sample(denoiser, x, [5], guidance=Guidance(guidance.losses, {"mse": 0.0}), source=source)
+    assert idle.grad is None
+
+
 def test_one_guided_step_runs_the_network_forward_once():
     asked = []
 

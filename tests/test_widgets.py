@@ -301,10 +301,11 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+@pytest.mark.parametrize("sheet", ["similarity.css", "theme.css"])
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
-def test_colours_meet_wcag_aa(mode):
-    css = (WIDGETS / "similarity.css").read_text()
-    colours = {name: pair[mode] for name, *pair in re.findall(r"--zls-(\w+): light-dark\((#\w+), (#\w+)\)", css)}
+def test_colours_meet_wcag_aa(mode, sheet):
+    css = (WIDGETS / sheet).read_text()
+    colours = {name: pair[mode] for name, *pair in re.findall(r"--zl[sw]-(\w+): light-dark\((#\w+), (#\w+)\)", css)}
     assert set(colours) == {"text", "soft", "back", "line", "accent"}
     for name, least in {"text": 4.5, "soft": 4.5, "line": 3, "accent": 3}.items():
         high, low = sorted([luminance(colours[name]), luminance(colours["back"])], reverse=True)
@@ -315,55 +316,6 @@ def test_colours_meet_wcag_aa(mode):
 def test_nothing_is_fetched_from_outside(name):
     text = (WIDGETS / name).read_text()
     assert not re.search(r"https?://|@import|url\(|fetch\(|^import ", text, re.MULTILINE)
-
-
-# A page that does what a notebook front end does: it keeps the traits and calls render. No kernel, no library.
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><style>{css}</style><body><script type="module">
-import widget from "data:text/javascript;base64,{js}";
-const traits = {traits}, listeners = {{}};
-const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-for (const name of ["source_png", "features"]) traits[name] = bytes(traits[name]);
-traits.result_png = traits.result_png.map(bytes);
-window.saved = 0;
-window.listening = () => Object.values(listeners).reduce((sum, list) => sum + list.size, 0);
-window.model = {{
-  get: (name) => traits[name],
-  set(name, value) {{ traits[name] = value; for (const f of listeners[`change:${{name}}`] ?? []) f(); }},
-  save_changes() {{ window.saved += 1; }},
-  on: (event, f) => (listeners[event] ??= new Set()).add(f),
-  off: (event, f) => listeners[event].delete(f),
-}};
-window.close_figure = widget.render({{ model: window.model, el: document.body }});
-</script></body></html>"""
-
-
-@pytest.fixture
-def figure(chromium, tmp_path):
-    """Opens an explorer in a page of its own; yields a function (explorer, **context options) -> page."""
-    contexts = []
-
-    def open_page(explorer, **options):
-        def text(data):
-            return base64.b64encode(data).decode()
-
-        names = ("layers", "step_names", "selected", "marked", "layer", "beside", "step", "tau")
-        traits = {name: getattr(explorer, name) for name in names}
-        traits |= {"source_png": text(explorer.source_png), "features": text(explorer.features)}
-        traits["result_png"] = [text(png) for png in explorer.result_png]
-        js, css = text((WIDGETS / "similarity.js").read_bytes()), (WIDGETS / "similarity.css").read_text()
-        (tmp_path / "page.html").write_text(PAGE.format(js=js, css=css, traits=json.dumps(traits)))
-        contexts.append(chromium.new_context(**options))
-        page = contexts[-1].new_page()
-        page.faults = []
-        page.on("console", lambda message: page.faults.append(message.text))
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
-        page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector('[data-testid="similarity-explorer"][data-ready="true"]')
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
 
 
 @pytest.fixture

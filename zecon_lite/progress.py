@@ -26,9 +26,15 @@ def bar(total: int, desc: str) -> tqdm:
 @contextmanager
 def only_bar(total: int, desc: str) -> Iterator[tqdm]:
     """A `bar` over work that has bars of its own; those stay quiet meanwhile."""
-    with bar(total, desc) as progress:
-        token = _quiet.set(True)
-        try:
-            yield progress
-        finally:
-            _quiet.reset(token)
+    with bar(total, desc) as progress, quiet():
+        yield progress
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars meanwhile, in this thread: somebody else shows how far the work has come."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)

@@ -101,6 +101,7 @@ def _walk(denoiser, x, positions, guidance, source, step, climb, done, generator
             p.x0.detach(),
             None if state is None else state.view.detach(),
             {name: value.item() for name, value in terms.items()},
+            grad,
         )
         yield done
 

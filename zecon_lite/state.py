@@ -18,6 +18,7 @@ class Step:
     x0: Tensor  # the clean picture the network believed in, before guidance
     view: Tensor | None = None  # what the losses were shown; None without guidance
     losses: Mapping[str, float] = field(default_factory=dict)  # each term, weight included, summed over the batch
+    grad: Tensor | None = None  # what guidance stepped against: the slope in x_t, at its strength; None without
 
     @property
     def shown(self) -> Tensor:

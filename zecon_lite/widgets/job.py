@@ -1,0 +1,90 @@
+"""A run in a thread of its own, which tells each step and can be told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..progress import quiet
+from ..state import Step
+from ..stylize import Result
+from .settings import Settings
+
+
+class Stopped(Exception):
+    """Raised between two steps of a run that shall end early."""
+
+
+class Job(threading.Thread):
+    """A run that has been begun by `start`, as of any thread.
+
+    A kernel reads no messages while it runs a cell or a callback, so a click on "Stop" would be heard when all is over,
+    and asyncio would not help: a step is one long call that gives nothing back in between. A thread leaves the kernel
+    free, in JupyterLab as in Colab, and a flag between the steps is all that stopping needs.
+
+    on_step: called with the job and each `Step`; on_end: with the job, once, however it ended; both in the thread.
+    done, total: steps, of the present attempt where the recipe begins again. result: None unless the run came to its
+    end. error: what ended it otherwise, `Stopped` or another exception. notes: the warnings, as text.
+    Raises ValueError for settings that make no recipe.
+    """
+
+    def __init__(
+        self, settings: Settings, on_step: Callable[[Job, Step], None], on_end: Callable[[Job], None]
+    ) -> None:
+        super().__init__(daemon=True)    # nobody who closes a notebook wants to wait for a picture
+        self.settings, self.on_step, self.on_end = settings, on_step, on_end
+        self.done, self.total = 0, len(settings.chosen.positions)
+        self.result: Result | None = None
+        self.error: Exception | None = None
+        self.notes: list[str] = []
+        self._stopping = threading.Event()
+        self._times: list[float] = []
+        self._last: Step | None = None
+
+    def stop(self) -> None:
+        """Ask the run to end; it does so after the step that it is at."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """What the thread does."""
+        try:
+            with quiet(), _noting(self.notes):
+                self.result = self.settings.run(self._step)
+        except Exception as error:    # out of a thread an exception reaches nobody
+            self.error = error
+        self.on_end(self)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the other steps will take if they take as long as those before; None before the second step."""
+        if len(self._times) < 2:
+            return None
+        return (self._times[-1] - self._times[0]) / (len(self._times) - 1) * (self.total - self.done)
+
+    def _step(self, step: Step) -> None:
+        if self._stopping.is_set():
+            raise Stopped
+        begun_again = self._last is not None and step.i > self._last.i
+        self.done, self._last = 1 if begun_again else self.done + 1, step
+        self._times.append(time.monotonic())
+        self.on_step(self, step)
+
+
+@contextmanager
+def _noting(notes: list[str]) -> Iterator[None]:
+    """A user's warnings become notes; those of other threads are shown as ever."""
+    here, show = threading.current_thread(), warnings.showwarning
+
+    def note(message, category, filename, lineno, file=None, line=None) -> None:
+        if threading.current_thread() is here and issubclass(category, UserWarning):
+            notes.append(str(message))
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=UserWarning)
+        warnings.showwarning = note
+        yield
