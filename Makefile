@@ -14,7 +14,7 @@ PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3
 # A thread that waits gives its core away: nothing lost on a quiet machine, and twice as quick on a busy one.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help book test lab lint bench outputs student teacher clean
+.PHONY: help book test lab lint bench outputs student teacher slides costs pdf epub linkcheck lighthouse clean
 .NOTPARALLEL:
 
 help:       ## this list
@@ -44,6 +44,24 @@ student: $(READY)       ## notebooks without solutions and answers, into build/s
 
 teacher: $(READY)       ## notebooks with every solution open, into build/teacher
 	$(BIN)python book/scripts/editions.py teacher
+
+slides: $(READY)       ## a deck of slides for each chapter, into build/slides
+	$(BIN)python book/scripts/slides.py
+
+costs: $(READY)       ## measure what each notebook takes to run; wants a machine that does nothing else
+	$(BIN)python book/scripts/costs.py
+
+pdf: $(READY)       ## the built book as one file to print, build/zecon_lite.pdf
+	$(BIN)python book/scripts/pdf.py
+
+epub: $(READY)       ## the built book for a reading device, build/zecon_lite.epub
+	$(BIN)python book/scripts/epub.py
+
+linkcheck: $(READY)       ## ask the network whether every address in the book still leads somewhere
+	$(BIN)python book/scripts/linkcheck.py
+
+lighthouse: $(READY)       ## scores of the built book by Lighthouse, which npx fetches; needs node and a browser
+	$(BIN)python book/scripts/lighthouse.py
 
 clean:       ## remove everything built; the environment in .venv stays
 	rm -rf build dist .pytest_cache .ruff_cache

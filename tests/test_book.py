@@ -12,7 +12,9 @@ from conftest import ROOT
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
-EXPLORER = '[data-testid="similarity-explorer"][data-ready="true"]'
+EXPLORER, SCRUBBER, DIVIDED = (
+    f'[data-testid="{name}"][data-ready="true"]' for name in ("similarity-explorer", "step-scrubber", "before-after")
+)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -97,6 +99,103 @@ def test_the_similarity_explorer_shows_another_layer(page, address):
     before = explorer.get_by_test_id("nce").get_attribute("data-mean")
     explorer.get_by_test_id("layer").select_option("1")
     assert explorer.get_by_test_id("nce").get_attribute("data-mean") != before
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("name", ["07_zecon", "09_diffuseit", "12_scores_as_gradients"])
+def test_the_step_scrubber_answers_the_mouse_and_the_keyboard(page, address, name):
+    page.goto(f"{address}/notebooks/{name}.html", wait_until="networkidle")
+    page.wait_for_selector(SCRUBBER)
+    scrubber = page.locator(SCRUBBER).first
+    readout, slider, curve = (scrubber.get_by_test_id(name) for name in ("readout", "step", "curve"))
+
+    def shown():
+        pictures = [p.evaluate("canvas => canvas.toDataURL()") for p in scrubber.get_by_test_id("picture").all()]
+        return int(readout.get_attribute("data-step")), readout.inner_text(), pictures
+
+    step, text, pictures = shown()
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert shown()[0] == step + 1 and shown()[1] != text
+    assert all(before != after for before, after in zip(pictures, shown()[2], strict=True)), "every picture is another"
+    box = curve.first.bounding_box()
+    curve.first.click(position={"x": box["width"] - 2, "y": box["height"] / 2})
+    assert shown()[0] == int(slider.get_attribute("max")), "a click at a curve's end leads to the last step"
+    click = "button => { button.click(); return button.textContent; }"
+    assert scrubber.get_by_test_id("play").evaluate(click) == "Pause", "a run plays"
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("name", ["10_style_from_a_picture", "11_diffusionclip", "12_scores_as_gradients"])
+def test_before_and_after_answers_the_mouse_and_the_keyboard(page, address, name):
+    page.goto(f"{address}/notebooks/{name}.html", wait_until="networkidle")
+    page.wait_for_selector(DIVIDED)
+    figure = page.locator(DIVIDED).first
+    readout, pictures, result = (figure.get_by_test_id(name) for name in ("readout", "pictures", "result"))
+
+    def divider():
+        return float(readout.get_attribute("data-divider"))
+
+    box, before = pictures.bounding_box(), result.evaluate("canvas => canvas.toDataURL()")
+    pictures.click(position={"x": box["width"] * 0.2, "y": 10})
+    assert divider() == pytest.approx(0.2, abs=0.02)
+    page.keyboard.press("ArrowRight")
+    assert divider() == pytest.approx(0.21, abs=0.02)
+    figure.get_by_test_id("choice").select_option("1")
+    assert before != result.evaluate("canvas => canvas.toDataURL()"), "another result is drawn"
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("name", ["04_skipping_to_t0", "07_zecon"])
+def test_the_weight_explorer_answers_the_mouse_and_the_keyboard(page, address, name):
+    page.goto(f"{address}/notebooks/{name}.html", wait_until="networkidle")
+    page.wait_for_selector('[data-testid="weight-explorer"][data-ready="true"]')
+    explorer = page.get_by_test_id("weight-explorer").first
+    readout, chart, result = (explorer.get_by_test_id(name) for name in ("readout", "chart", "result"))
+
+    def shown():
+        return readout.get_attribute("data-at"), readout.inner_text(), result.evaluate("canvas => canvas.toDataURL()")
+
+    first = shown()
+    chart.press("ArrowLeft")
+    walked = shown()
+    assert all(before != after for before, after in zip(first, walked, strict=True)), "place, text and picture change"
+    points, seen = explorer.locator(".zlw-point"), set()
+    chart.scroll_into_view_if_needed()                                         # a click of the mouse needs to see it
+    for k in (0, points.count() - 1):
+        box = points.nth(k).bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        seen.add(shown()[0])
+    assert len(seen) == 2, "a click on another point leads to another place"
+    style = explorer.locator("select").first
+    before = shown()
+    style.select_option("0" if style.input_value() != "0" else "1")
+    assert all(a != b for a, b in zip(before, shown(), strict=True))
+    assert page.faults == []
+
+
+def test_the_direction_explorer_answers_the_mouse_and_the_keyboard(page, address):
+    page.goto(f"{address}/notebooks/05_clip_guidance.html", wait_until="networkidle")
+    page.wait_for_selector('[data-testid="direction-explorer"][data-ready="true"]')
+    explorer = page.get_by_test_id("direction-explorer").first
+    readout, chart = explorer.get_by_test_id("readout"), explorer.get_by_test_id("chart")
+
+    def numbers():
+        return [readout.get_attribute(f"data-{name}") for name in ("cosine", "direction", "global")]
+
+    first = numbers()
+    chart.press("ArrowUp")
+    other_prompt = numbers()
+    assert all(before != after for before, after in zip(first, other_prompt, strict=True)), "another prompt"
+    chart.press("ArrowLeft")
+    assert all(before != after for before, after in zip(other_prompt, numbers(), strict=True)), "another result"
+    points, said = explorer.locator(".zlw-point"), set()
+    chart.scroll_into_view_if_needed()
+    for k in (0, points.count() - 1):
+        box = points.nth(k).bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        said.add(explorer.get_by_test_id("result-name").input_value())
+    assert len(said) == 2, "a click on another result chooses it"
     assert page.faults == []
 
 

@@ -24,6 +24,7 @@ def tracked():
 
 @pytest.mark.parametrize("name", [
     "README.md", "LICENSE", "LICENSE-TEXT.md", "THIRD_PARTY.md", "CITATION.cff", "CHANGELOG.md", "CONTRIBUTING.md",
+    "CODE_OF_CONDUCT.md", "book/errata.md",
     "Makefile", ".ci/run", "environment.yml", "constraints.txt", "_config.yml", "_toc.yml", "pyproject.toml",
 ])
 def test_the_repository_has(name):
@@ -55,8 +56,9 @@ def test_a_clone_is_small():
 
 def test_every_vendored_file_has_its_licence_named():
     third_party = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
-    for folder in (path for path in (ROOT / "book/assets/vendor").iterdir() if path.is_dir()):
-        assert f"book/assets/vendor/{folder.name}" in third_party
+    places = ROOT / "book/assets/vendor", ROOT / "tests/js/vendor"
+    for folder in (path for place in places for path in place.iterdir() if path.is_dir()):
+        assert folder.relative_to(ROOT).as_posix() in third_party
         assert list(folder.glob("LICENSE*")), f"{folder.name} comes without its licence"
 
 

@@ -1,4 +1,4 @@
-"""What the book needs beyond its settings: clean script tags, anywidget's script, docstrings as they are written."""
+"""What the book needs beyond its settings: anywidget's script, and docstrings as they are written."""
 
 from __future__ import annotations
 
@@ -10,22 +10,10 @@ from pathlib import Path
 
 
 def setup(app):
-    app.connect("html-page-context", drop_repeated_scripts, priority=900)
     app.connect("build-finished", copy_anywidget)
     app.connect("autodoc-process-signature", readable_signature)
     app.connect("autodoc-process-docstring", plain_text_to_rst)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-def drop_repeated_scripts(app, pagename, templatename, context, doctree):
-    """Two of the theme's extensions add the same inline script twice, and a `const` declared twice is an error."""
-    seen, kept = set(), []
-    for script in context.get("script_files", []):
-        body = getattr(script, "attributes", {}).get("body")
-        if body is None or body not in seen:
-            kept.append(script)
-        seen.add(body)
-    context["script_files"] = kept
 
 
 def copy_anywidget(app, exception):

@@ -6,11 +6,15 @@ Jupyter Book into build/_build/html. Any warning is an error.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import costs
+import nbformat
+import slides
 import yaml
 from execute import EXECUTED, ROOT, execute_all
 from export_browser import export
@@ -28,8 +32,22 @@ def stage() -> None:
     (STAGE / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     shutil.copy2(ROOT / "_toc.yml", STAGE)
     (STAGE / "notebooks").mkdir()
-    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        shutil.copy2(EXECUTED / notebook.name, STAGE / "notebooks")
+    known = costs.recorded()
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(EXECUTED / path.name, as_version=4)
+        notebook.cells[0].source += f"\n\n{costs.line(path, known)}\n\n{to_slides(path.stem)}"
+        nbformat.write(notebook, STAGE / "notebooks" / path.name)
+    slides.write(STAGE / "book/assets/slides", "../vendor", "../../notebooks")
+    page = STAGE / "book/lessons.md"
+    decks = {path.stem[:2]: to_slides(path.stem) for path in (ROOT / "notebooks").glob("*.ipynb")}
+    page.write_text(re.sub(r"^## (\d+)\. .*$", lambda title: f"{title[0]}\n\n{decks[title[1].zfill(2)]}",
+                           page.read_text(encoding="utf-8"), flags=re.M), encoding="utf-8")
+
+
+def to_slides(chapter: str) -> str:
+    """A link to a chapter's slides, Markdown; only where pages are opened in a browser."""
+    link = f'<a href="../_static/slides/{chapter}.html">Slides of chapter {int(chapter[:2])}</a>'
+    return f"```{{only}} builder_html\n{link}\n```"
 
 
 def render() -> None:

@@ -10,8 +10,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import nbformat
@@ -57,19 +59,45 @@ def execute(notebook: Path, profile: str, threads: int) -> str | None:
     if target.is_file() and stamp.is_file() and stamp.read_text() == wanted:
         print(f"  {notebook.name}: nothing has changed since its last run", flush=True)
         return None
-    start, raw = time.monotonic(), EXECUTED / f"{notebook.stem}.running.ipynb"
+    raw = EXECUTED / f"{notebook.stem}.running.ipynb"
+    failure, cost = papermill(notebook, raw, profile, threads)
+    if failure:
+        return failure
+    nbformat.write(clean(nbformat.read(raw, as_version=4)), target)
+    raw.unlink()
+    stamp.write_text(wanted)
+    (EXECUTED / f"{notebook.stem}.cost.json").write_text(json.dumps(asdict(cost)))
+    print(f"  {notebook.name}: {cost.seconds:.1f} s", flush=True)
+    return None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took: seconds on the clock, seconds of processors, the most memory that one process held, in bytes."""
+
+    seconds: float
+    cpu: float
+    memory: int
+
+
+def papermill(notebook: Path, raw: Path, profile: str, threads: int) -> tuple[str | None, Cost]:
+    """Runs a notebook in a process of its own, into `raw`; the end of what it printed when it failed, and the cost."""
     command = [sys.executable, "-m", "papermill", str(notebook), str(raw), "--cwd", str(notebook.parent)]
     command += ["-k", "python3", "-p", "profile", profile, "--execution-timeout", str(CELL_TIMEOUT)]
     command += ["--no-progress-bar", "--log-level", "WARNING"]
     env = {**os.environ, "CI": "1", "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        return f"{notebook.name} failed:\n{(done.stdout + done.stderr)[-4000:]}"
-    nbformat.write(clean(nbformat.read(raw, as_version=4)), target)
-    raw.unlink()
-    stamp.write_text(wanted)
-    print(f"  {notebook.name}: {time.monotonic() - start:.1f} s", flush=True)
-    return None
+    start = time.monotonic()
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        # The kernel is a child of this child; waiting in this way counts both.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        log.seek(0)
+        said = log.read()
+    unit = 1 if sys.platform == "darwin" else 1024
+    cost = Cost(time.monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss * unit)
+    code = process.returncode    # below 0: ended by that signal, by the system for want of memory or by somebody
+    return (f"{notebook.name} failed (exit status {code}):\n{said[-4000:]}" if code else None), cost
 
 
 def execute_all(notebooks: list[Path], profile: str = "tiny") -> None:

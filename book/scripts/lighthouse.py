@@ -1,0 +1,90 @@
+"""Lighthouse's scores of the built book: python book/scripts/lighthouse.py [folder]
+
+Serves the book on this machine, compressed as hosts of static pages do, lets Lighthouse (from npm, at the version
+named here) open four pages as a phone of middling speed would, and writes book/assets/lighthouse.json. Needs node 18.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from browser import find_browser  # noqa: E402
+
+LIGHTHOUSE = "lighthouse@12.8.2"
+PAGES = ("book/index", "notebooks/07_zecon", "book/in_your_browser", "book/comparison")
+CATEGORIES = ("accessibility", "best-practices", "performance")
+TARGET = ROOT / "book/assets/lighthouse.json"
+
+
+class Compressed(http.server.SimpleHTTPRequestHandler):
+    """Files compressed, and kept by the browser for a day."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            return self.send_error(404)
+        body = gzip.compress(path.read_bytes(), 6)
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "max-age=86400")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serves a folder at a free port of this machine; yields its address."""
+
+    def handler(*args):
+        return Compressed(*args, directory=str(folder))
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def scores(address: str) -> dict:
+    """One page's scores, 0 to 100, and the audits that cost points."""
+    command = [
+        "npx", "--yes", LIGHTHOUSE, address, "--output=json", "--quiet",
+        f"--only-categories={','.join(CATEGORIES)}", "--chrome-flags=--headless=new --no-sandbox",
+    ]
+    env = {**os.environ, "CHROME_PATH": find_browser() or ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        sys.exit(f"Lighthouse did not run: {done.stderr[-800:]}")
+    report = json.loads(done.stdout)
+    lost = [
+        ref["id"] for name in CATEGORIES for ref in report["categories"][name]["auditRefs"]
+        if ref["weight"] and (report["audits"][ref["id"]]["score"] or 0) < 0.9
+        and report["audits"][ref["id"]]["scoreDisplayMode"] not in ("notApplicable", "manual")
+    ]
+    return {name: round(100 * report["categories"][name]["score"]) for name in CATEGORIES} | {"below_90": lost}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/_build/html")
+    with serve(folder) as address:
+        pages = {name: scores(f"{address}/{name}.html") for name in PAGES}
+    TARGET.write_text(json.dumps({"lighthouse": LIGHTHOUSE, "pages": pages}, indent=1) + "\n", encoding="utf-8")
+    for name, found in pages.items():
+        print(f"{name:24}", "  ".join(f"{category} {found[category]}" for category in CATEGORIES), found["below_90"])

@@ -1,0 +1,77 @@
+"""What the book does to a finished page: book/_ext/zecon_pages.py, and its work in the built book."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from conftest import ROOT
+from test_book import PAGES
+from test_links import REPOSITORY
+
+from zecon_lite import __version__
+
+sys.path.insert(0, str(ROOT / "book/_ext"))
+from zecon_pages import drawing, repaired, report_address
+
+LIBRARY = '{"file-pdf":[512,512,[],"f1c1","M1 2z"],bars:[448,512,["navicon"],"f0c9","M3 4z"]}'
+
+
+def test_a_report_names_page_version_and_repository():
+    address = urlparse(report_address(REPOSITORY, "notebooks/07_zecon", "9.8"))
+    asked = {key: value for key, (value,) in parse_qs(address.query).items()}
+    assert f"https://{address.netloc}{address.path}" == f"{REPOSITORY}/issues/new"
+    assert "notebooks/07_zecon" in asked["title"] and "9.8" in asked["title"]
+    assert "zecon_lite 9.8" in asked["body"] and "What I expected" in asked["body"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_offers_to_report_a_problem_with_it(html, name):
+    page = (html / f"{name}.html").read_text(encoding="utf-8")
+    address = report_address(REPOSITORY, name).replace("&", "&amp;")
+    assert f'<a class="report" href="{address}">Report a problem with this page</a>' in page
+    assert page.count("issues/new") == 2 and f"Version {__version__}." in page
+
+
+def test_an_icon_is_drawn_into_the_page_and_needs_no_script():
+    page = '<script defer src="../_static/scripts/fontawesome.js?digest=1"></script><i class="fas fa-file-pdf"></i>'
+    icons = {}
+    page += '<span class="theme-switch fa-solid  fa-bars fa-lg" title="x" data-mode="y"></span>'
+    found = repaired(page, LIBRARY, icons)
+    assert "script" not in found and found.count("<svg") == 2 and set(icons) == {"file-pdf", "bars"}
+    assert 'class="svg-inline--fa theme-switch fa-solid fa-bars fa-lg" data-mode="y" aria-hidden="true"' in found
+    assert 'd="M1 2z"' in found and "title" not in found
+
+
+def test_an_icon_that_the_theme_does_not_have_is_said():
+    with pytest.raises(RuntimeError, match="no icon teapot"):
+        drawing(LIBRARY, "teapot")
+
+
+def test_scripts_wait_for_the_page_except_where_they_search():
+    scripts = '<script src="a/doctools.js"></script><script src="a/documentation_options.js"></script>'
+    scripts += '\n<script src="../searchindex.js"></script><script>inline()</script>'
+    found = repaired(scripts, LIBRARY, {})
+    assert '<script defer src="a/doctools.js">' in found and '<script src="a/documentation_options.js">' in found
+    assert "searchindex" not in found and "<script>inline()" in found
+    assert repaired(scripts, LIBRARY, {}, search=True) == scripts
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_loads_no_script_that_it_does_not_use(html, name):
+    scripts = " ".join(re.findall(r"<script[^>]*src=\"([^\"]+)\"", (html / f"{name}.html").read_text(encoding="utf-8")))
+    text = (html / f"{name}.html").read_text(encoding="utf-8")
+    assert ("mathjax" in scripts) == ('class="math' in text)
+    assert ("embed-amd" in scripts) == ("widget-view+json" in text)
+    assert not re.search("thebe|fontawesome|searchindex", scripts)
+
+
+def test_the_scores_of_lighthouse_are_high():
+    pages = json.loads((ROOT / "book/assets/lighthouse.json").read_text(encoding="utf-8"))["pages"]
+    assert len(pages) >= 3
+    for name, found in pages.items():
+        assert found["accessibility"] >= 95 and found["best-practices"] >= 95, name
+        assert found.get("performance", 100) >= 90, name           # recorded on a quiet machine alone
