@@ -8,6 +8,7 @@ import re
 import sys
 import xml.etree.ElementTree as ET
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import ROOT
@@ -24,11 +25,17 @@ XHTML = "{http://www.w3.org/1999/xhtml}"
 OPF = "{http://www.idpf.org/2007/opf}"
 
 
+def made(make, *arguments):
+    """A book made in a thread of its own: two browsers of Playwright do not share one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(make, *arguments).result()
+
+
 @pytest.fixture(scope="module")
 def book(html, tmp_path_factory):
     """{name: bytes} of the files in the ePub, in their order."""
     path = tmp_path_factory.mktemp("epub") / "book.epub"
-    epub.make(html, path, PAGES)
+    made(epub.make, html, path, PAGES)
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         first = archive.infolist()[0]
@@ -42,7 +49,7 @@ def paper(html, tmp_path_factory):
     from pypdf import PdfReader
 
     path = tmp_path_factory.mktemp("pdf") / "book.pdf"
-    pdf.make(html, path, PAGES)
+    made(pdf.make, html, path, PAGES)
     return PdfReader(path)
 
 

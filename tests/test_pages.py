@@ -60,12 +60,29 @@ def test_scripts_wait_for_the_page_except_where_they_search():
     assert repaired(scripts, LIBRARY, {}, search=True) == scripts
 
 
+def test_what_draws_widgets_comes_in_order_when_the_page_is_there():
+    scripts = [f'<script src="v/vendor/widgets/{name}.js"></script>' for name in ("require", "embed-amd")]
+    scripts[1] = scripts[1].replace(" src", ' data-jupyter-widgets-cdn="./" src')
+    view = '<script type="application/vnd.jupyter.widget-view+json">{}</script>'
+    scripts.insert(1, '<script src="v/widget_paths.js"></script>')
+    found = repaired(f"<head>{''.join(scripts)}</head>{view}", LIBRARY, {})
+    (listed,) = re.findall(r"of (\[.*\])\) \{", found)
+    assert json.loads(listed) == [
+        ["v/vendor/widgets/require.js", {}], ["v/widget_paths.js", {}],
+        ["v/vendor/widgets/embed-amd.js", {"data-jupyter-widgets-cdn": "./"}],
+    ]
+    assert found.count("<script") == 2 and 'addEventListener("load"' in found and "async: false" in found
+    assert repaired("<head></head>", LIBRARY, {}) == "<head></head>"
+    state = '<script type="application/vnd.jupyter.widget-state+json">{}</script>'
+    assert repaired(f"<head>{''.join(scripts)}{state}</head>", LIBRARY, {}) == "<head></head>"    # none is shown
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_loads_no_script_that_it_does_not_use(html, name):
-    scripts = " ".join(re.findall(r"<script[^>]*src=\"([^\"]+)\"", (html / f"{name}.html").read_text(encoding="utf-8")))
     text = (html / f"{name}.html").read_text(encoding="utf-8")
+    scripts = " ".join(re.findall(r"<script[^>]*src=\"([^\"]+)\"", text))
     assert ("mathjax" in scripts) == ('class="math' in text)
-    assert ("embed-amd" in scripts) == ("widget-view+json" in text)
+    assert ("embed-amd.js" in text) == ("widget-view+json" in text) and "embed-amd" not in scripts
     assert not re.search("thebe|fontawesome|searchindex", scripts)
 
 

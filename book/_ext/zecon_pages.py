@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -32,6 +33,22 @@ NOT_SEARCHING = [
     # scripts wait until the page is read, all but the one that inline scripts go on from.
     (r'<script (?=[^>]*\bsrc=)(?![^>]*\b(?:defer|async|documentation_options)\b)', "<script defer "),
 ]
+
+
+# The scripts that draw widgets are large: they come when the page has been loaded, in this order.
+WIDGETS = re.compile(
+    r'\s*<script(?P<options>[^>]*) src="'
+    r'(?P<address>[^"]*(?:vendor/widgets/require|widget_paths|vendor/widgets/embed-amd)\.js[^"]*)"></script>'
+)
+STATE = re.compile(r'\s*<script type="application/vnd\.jupyter\.widget-state\+json">.*?</script>', re.S)
+LATER = """
+    <script>addEventListener("load", () => {{
+      for (const [address, options] of {scripts}) {{
+        const script = Object.assign(document.createElement("script"), {{ src: address, async: false }});
+        for (const [name, value] of Object.entries(options)) script.setAttribute(name, value);
+        document.head.append(script);
+      }}
+    }});</script>"""
 
 
 def setup(app):
@@ -91,6 +108,7 @@ def repaired(page: str, library: str, icons: dict[str, str], search: bool = Fals
     """A page (HTML) after all repairs. icons: filled with what is found in the library of icons, a script."""
     for pattern, replacement in REPAIRS + (NOT_SEARCHING if not search else []):
         page = re.sub(pattern, replacement, page)
+    page = widgets_later(page)
 
     def drawn(match: re.Match) -> str:
         _, classes, _, rest = match.groups()
@@ -101,6 +119,20 @@ def repaired(page: str, library: str, icons: dict[str, str], search: bool = Fals
         return icons[name].replace("<svg", f'<svg class="svg-inline--fa {" ".join(classes.split())}"{rest}', 1)
 
     return ICON.sub(drawn, page)
+
+
+def widgets_later(page: str) -> str:
+    """The page, with what draws its widgets asked for when everything else is there, and only if it shows one."""
+    scripts = [
+        (found["address"], dict(re.findall(r'(data-[\w-]+)="([^"]*)"', found["options"])))
+        for found in WIDGETS.finditer(page)
+    ]
+    if not scripts:
+        return page
+    page = WIDGETS.sub("", page)
+    if "widget-view+json" not in page:    # none is shown: nothing draws, nothing is drawn
+        return STATE.sub("", page)
+    return page.replace("</head>", LATER.format(scripts=json.dumps(scripts)) + "\n  </head>", 1)
 
 
 def drawing(library: str, name: str) -> str:

@@ -90,17 +90,16 @@ def fragment(known: dict) -> str:
     if not known["notebooks"]:
         return "Not measured yet: run `make costs`.\n"
     where = known["machine"]
-    heads = ("Chapter", "Seconds", "Processor seconds", "Most memory", "Downloads with `imagenet256`")
+    heads = ("Chapter", "Processor seconds", "Most memory", "Downloads with `imagenet256`")
     rows = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for path in (p for p in sorted((ROOT / "notebooks").glob("*.ipynb")) if p.stem in known["notebooks"]):
         cost, title = known["notebooks"][path.stem], nbformat.read(path, as_version=4).cells[0].source.splitlines()[0]
         chapter = f"[{int(path.stem[:2])}. {title.removeprefix('# ')}](../notebooks/{path.name})"
-        clock = "–" if cost["seconds"] is None else f"{cost['seconds']:.0f}"
-        took = f"{clock} | {cost['cpu']:.0f} | {in_gib(cost['memory'])}"
+        took = f"{cost['cpu']:.0f} | {in_gib(cost['memory'])}"
         rows.append(f"| {chapter} | {took} | {downloads(path)} |")
     return ("\n".join(rows) + f"\n\nWith the bundled networks, which download nothing; on {where['cores']} "
-            f"{where['processor']} cores, {where['system']}, Python {where['python']}, torch {where['torch']}. Seconds "
-            f"on the clock stand where a notebook ran alone. On a GPU, nothing has been measured yet.\n")
+            f"{where['processor']} cores, {where['system']}, Python {where['python']}, torch {where['torch']}. "
+            f"On a GPU, nothing has been measured yet.\n")
 
 
 def write(path: Path, text: str) -> None:

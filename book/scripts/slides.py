@@ -36,6 +36,7 @@ CODE_LINES, OUTPUT_LINES, WIDTH = 14, 12, 96
 LEFT_OUT = {"remove-cell", "parameters", "hide-cell", "injected-parameters"}
 QUESTION = re.compile(r"^\*\*(Question [\d.]+)\.\*\* (.*?)^<details><summary>Answer</summary>$(.*?)^</details>$",
                       re.S | re.M)
+PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)\n*")
 EXERCISE = re.compile(r"^### (Exercise [\d.]+)[^\n]*\n(.*?)(?=^<details>|\Z)", re.S | re.M)
 
 
@@ -137,7 +138,7 @@ def announces(sentence: str) -> bool:
 
 def told(title: str, text: str, with_opening: bool) -> Iterator[Slide]:
     """Slides for some Markdown under a heading: its first sentences, and all that is displayed in it."""
-    shown, before = [], ""
+    shown, before, text = [], "", PICTURE.sub("", text)    # pictures in the text lie beside the page, not the slides
     for kind, block in blocks(text):
         if kind == "paragraph":
             if with_opening and not shown:

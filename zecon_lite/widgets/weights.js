@@ -118,8 +118,9 @@ function render({ model, el }) {
     const [index, cell, across] = [indexOf(at, axes), model.get("cell"), model.get("across")];
     settings.forEach((control, k) => {
       control.value = at[k];
+      if (!axes[k].ordered) return;    // a list says by itself what is chosen
       control.setAttribute("aria-valuetext", axes[k].values[at[k]]);
-      if (axes[k].ordered) control.nextElementSibling.textContent = axes[k].values[at[k]];
+      control.nextElementSibling.textContent = axes[k].values[at[k]];
     });
     show(source, sheet, sources > 1 ? at[at.length - 1] : 0, across, cell);
     show(result, sheet, sources + index, across, cell);
