@@ -63,6 +63,13 @@ def serve(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
+def visit(page, address: str) -> None:
+    """Opens a page of the book as readers do: widgets are drawn when one comes near, or a key is pressed."""
+    page.goto(address, wait_until="networkidle")
+    page.keyboard.press("Shift")
+    page.wait_for_load_state("networkidle")
+
+
 if __name__ == "__main__":
     if find_browser() is None and "--install" in sys.argv:
         install_browser()

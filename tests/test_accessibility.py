@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from browser import visit
 from test_book import PAGES
 
 AXE = (Path(__file__).parent / "js/vendor/axe/axe.min.js").read_text(encoding="utf-8")
@@ -33,7 +34,11 @@ TOO_WIDE = """() => {
 
 
 def settle(page):
-    """Waits until formulas are typeset and the theme has found out what scrolls, 300 ms after the last change."""
+    """Waits until pictures are there, formulas typeset, and the theme has found out what scrolls, 300 ms later."""
+    page.evaluate("""async () => {
+      for (const picture of document.images) picture.loading = "eager";
+      await Promise.all([...document.images].map((picture) => picture.decode().catch(() => {})));
+    }""")
     page.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
     page.wait_for_timeout(500)
 
@@ -65,7 +70,7 @@ def faults(page):
 
 @pytest.mark.parametrize("name", [*PAGES, "search", "genindex"])
 def test_a_page_can_be_read_by_everybody(page, address, name):
-    page.goto(f"{address}/{name}.html", wait_until="networkidle")
+    visit(page, f"{address}/{name}.html")
     found = faults(page)
     assert not found, f"{name}:\n" + "\n".join(found)
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
 import pytest
 import yaml
+from browser import visit
 from conftest import ROOT
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
@@ -19,7 +20,7 @@ EXPLORER, SCRUBBER, DIVIDED = (
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_opens_without_error_and_without_network_and_its_formulas_are_typeset(page, address, name):
-    page.goto(f"{address}/{name}.html", wait_until="networkidle")
+    visit(page, f"{address}/{name}.html")
     assert page.locator(".bd-article h1").count() == 1
     formulas = page.locator(".bd-article .math").count()
     if formulas:
@@ -33,7 +34,7 @@ def test_a_page_opens_without_error_and_without_network_and_its_formulas_are_typ
 def test_the_book_opens_from_a_folder_too(page, html):
     page.goto((html / "index.html").as_uri(), wait_until="networkidle")
     assert page.url.endswith("book/index.html"), "the first page sends the reader on to the introduction"
-    page.goto((html / "notebooks/06_patch_contrast.html").as_uri(), wait_until="networkidle")
+    visit(page, (html / "notebooks/06_patch_contrast.html").as_uri())
     page.wait_for_selector(EXPLORER)
     assert page.faults == []
 
@@ -55,7 +56,7 @@ def test_dark_mode_changes_the_page(page, address):
 
 
 def test_the_similarity_explorer_answers_a_click_and_the_arrow_keys(page, address):
-    page.goto(f"{address}/notebooks/06_patch_contrast.html", wait_until="networkidle")
+    visit(page, f"{address}/notebooks/06_patch_contrast.html")
     page.wait_for_selector(EXPLORER)
     explorer = page.locator(EXPLORER).first
     readout, source = explorer.get_by_test_id("readout"), explorer.get_by_test_id("source")
@@ -82,7 +83,7 @@ def test_the_similarity_explorer_answers_a_click_and_the_arrow_keys(page, addres
 
 
 def test_the_explorer_shows_three_readers_side_by_side(page, address):
-    page.goto(f"{address}/notebooks/08_keys_and_cls.html", wait_until="networkidle")
+    visit(page, f"{address}/notebooks/08_keys_and_cls.html")
     page.wait_for_selector(EXPLORER)
     columns = page.locator(EXPLORER).first.get_by_test_id("column")
     assert columns.count() == 3
@@ -93,7 +94,7 @@ def test_the_explorer_shows_three_readers_side_by_side(page, address):
 
 
 def test_the_similarity_explorer_shows_another_layer(page, address):
-    page.goto(f"{address}/notebooks/06_patch_contrast.html", wait_until="networkidle")
+    visit(page, f"{address}/notebooks/06_patch_contrast.html")
     page.wait_for_selector(EXPLORER)
     explorer = page.locator(EXPLORER).first
     before = explorer.get_by_test_id("nce").get_attribute("data-mean")
@@ -104,7 +105,7 @@ def test_the_similarity_explorer_shows_another_layer(page, address):
 
 @pytest.mark.parametrize("name", ["07_zecon", "09_diffuseit", "12_scores_as_gradients"])
 def test_the_step_scrubber_answers_the_mouse_and_the_keyboard(page, address, name):
-    page.goto(f"{address}/notebooks/{name}.html", wait_until="networkidle")
+    visit(page, f"{address}/notebooks/{name}.html")
     page.wait_for_selector(SCRUBBER)
     scrubber = page.locator(SCRUBBER).first
     readout, slider, curve = (scrubber.get_by_test_id(name) for name in ("readout", "step", "curve"))
@@ -128,7 +129,7 @@ def test_the_step_scrubber_answers_the_mouse_and_the_keyboard(page, address, nam
 
 @pytest.mark.parametrize("name", ["10_style_from_a_picture", "11_diffusionclip", "12_scores_as_gradients"])
 def test_before_and_after_answers_the_mouse_and_the_keyboard(page, address, name):
-    page.goto(f"{address}/notebooks/{name}.html", wait_until="networkidle")
+    visit(page, f"{address}/notebooks/{name}.html")
     page.wait_for_selector(DIVIDED)
     figure = page.locator(DIVIDED).first
     readout, pictures, result = (figure.get_by_test_id(name) for name in ("readout", "pictures", "result"))
@@ -148,7 +149,7 @@ def test_before_and_after_answers_the_mouse_and_the_keyboard(page, address, name
 
 @pytest.mark.parametrize("name", ["04_skipping_to_t0", "07_zecon"])
 def test_the_weight_explorer_answers_the_mouse_and_the_keyboard(page, address, name):
-    page.goto(f"{address}/notebooks/{name}.html", wait_until="networkidle")
+    visit(page, f"{address}/notebooks/{name}.html")
     page.wait_for_selector('[data-testid="weight-explorer"][data-ready="true"]')
     explorer = page.get_by_test_id("weight-explorer").first
     readout, chart, result = (explorer.get_by_test_id(name) for name in ("readout", "chart", "result"))
@@ -175,7 +176,7 @@ def test_the_weight_explorer_answers_the_mouse_and_the_keyboard(page, address, n
 
 
 def test_the_direction_explorer_answers_the_mouse_and_the_keyboard(page, address):
-    page.goto(f"{address}/notebooks/05_clip_guidance.html", wait_until="networkidle")
+    visit(page, f"{address}/notebooks/05_clip_guidance.html")
     page.wait_for_selector('[data-testid="direction-explorer"][data-ready="true"]')
     explorer = page.get_by_test_id("direction-explorer").first
     readout, chart = explorer.get_by_test_id("readout"), explorer.get_by_test_id("chart")
@@ -251,4 +252,5 @@ def test_a_notebook_page_can_be_opened_in_colab(parsed, name):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_light_enough_to_load(html, name):
-    assert (html / f"{name}.html").stat().st_size < 1_500_000
+    files = [html / f"{name}.html", html / f"{name}.widgets.js"]
+    assert sum(file.stat().st_size for file in files if file.exists()) < 1_500_000

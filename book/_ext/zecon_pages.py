@@ -23,6 +23,10 @@ REPAIRS = [
     (r'<th class="(head[^"]*)"><p></p></th>', r'<td class="\1"></td>'),
     # The column of chapters, with the book's name above them, is a region that can be jumped to.
     (r'<div id="pst-primary-sidebar"', '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"'),
+    # Pictures further down wait until the reader comes near.
+    (r'<img (?=[^>]*\bsrc="[^"]*_images/)(?![^>]*\bloading=)', '<img loading="lazy" '),
+    # No cell runs in the page.
+    (r'\s*<link [^>]*href="[^"]*sphinx-thebe\.css[^>]*>', ""),
     # The icons are in the page; a megabyte and a half of others is not asked for.
     (r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>', ""),
 ]
@@ -35,20 +39,34 @@ NOT_SEARCHING = [
 ]
 
 
-# The scripts that draw widgets are large: they come when the page has been loaded, in this order.
+# The scripts that draw widgets are large: they come, in this order, when one comes near or the reader does anything.
 WIDGETS = re.compile(
     r'\s*<script(?P<options>[^>]*) src="'
-    r'(?P<address>[^"]*(?:vendor/widgets/require|widget_paths|vendor/widgets/embed-amd)\.js[^"]*)"></script>'
+    r'(?P<address>[^"]*(?:\.widgets|vendor/widgets/require|widget_paths|vendor/widgets/embed-amd)\.js[^"]*)"></script>'
 )
-STATE = re.compile(r'\s*<script type="application/vnd\.jupyter\.widget-state\+json">.*?</script>', re.S)
+STATE = re.compile(r'\s*<script type="(application/vnd\.jupyter\.widget-state\+json)">(.*?)</script>', re.S)
 LATER = """
-    <script>addEventListener("load", () => {{
-      for (const [address, options] of {scripts}) {{
-        const script = Object.assign(document.createElement("script"), {{ src: address, async: false }});
-        for (const [name, value] of Object.entries(options)) script.setAttribute(name, value);
-        document.head.append(script);
-      }}
-    }});</script>"""
+<script>{{
+  let begun = false;
+  const begin = () => {{
+    for (const [address, options] of begun ? [] : {scripts}) {{
+      const script = Object.assign(document.createElement("script"), {{ src: address, async: false }});
+      for (const [name, value] of Object.entries(options)) script.setAttribute(name, value);
+      document.head.append(script);
+    }}
+    begun = true;
+  }};
+  for (const event of ["scroll", "keydown", "pointerdown", "beforeprint"]) {{
+    addEventListener(event, begin, {{ once: true }});
+  }}
+  addEventListener("load", () => {{
+    const near = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && begin(), {{
+      rootMargin: "1000px",
+    }});
+    document.querySelectorAll("script[type$='widget-view+json']").forEach((view) => near.observe(view.parentElement));
+  }});
+}}</script>
+"""
 
 
 def setup(app):
@@ -100,8 +118,21 @@ def repair_pages(app, exception):
     icons: dict[str, str] = {}
     for path in folder.rglob("*.html"):
         if "_static" not in path.relative_to(folder).parts:
-            page = path.read_text(encoding="utf-8")
+            page, shown = apart(path.read_text(encoding="utf-8"), path.with_suffix(".widgets.js").name)
+            if shown:
+                path.with_suffix(".widgets.js").write_text(shown, encoding="utf-8")
             path.write_text(repaired(page, library, icons, search=path.name == "search.html"), encoding="utf-8")
+
+
+def apart(page: str, name: str) -> tuple[str, str]:
+    """The page without what its widgets show, most of its bytes; and a script of that name which puts it back."""
+    states = STATE.findall(page)
+    if not states or "widget-view+json" not in page:    # none is shown
+        return STATE.sub("", page), ""
+    tags = [json.dumps({"type": kind, "text": text}) for kind, text in states]
+    put = [f"document.body.append(Object.assign(document.createElement('script'), {tag}));" for tag in tags]
+    page = STATE.sub(f'\n<script src="{name}"></script>', page, count=1)
+    return STATE.sub("", page), "\n".join(put) + "\n"
 
 
 def repaired(page: str, library: str, icons: dict[str, str], search: bool = False) -> str:
@@ -122,7 +153,7 @@ def repaired(page: str, library: str, icons: dict[str, str], search: bool = Fals
 
 
 def widgets_later(page: str) -> str:
-    """The page, with what draws its widgets asked for when everything else is there, and only if it shows one."""
+    """The page, with what draws its widgets asked for when it is wanted, and only if it shows one."""
     scripts = [
         (found["address"], dict(re.findall(r'(data-[\w-]+)="([^"]*)"', found["options"])))
         for found in WIDGETS.finditer(page)
@@ -130,9 +161,9 @@ def widgets_later(page: str) -> str:
     if not scripts:
         return page
     page = WIDGETS.sub("", page)
-    if "widget-view+json" not in page:    # none is shown: nothing draws, nothing is drawn
-        return STATE.sub("", page)
-    return page.replace("</head>", LATER.format(scripts=json.dumps(scripts)) + "\n  </head>", 1)
+    if "widget-view+json" not in page:    # none is shown: nothing draws
+        return page
+    return page.replace("</body>", LATER.format(scripts=json.dumps(scripts)) + "</body>", 1)
 
 
 def drawing(library: str, name: str) -> str:

@@ -1,7 +1,8 @@
 """Lighthouse's scores of the built book: python book/scripts/lighthouse.py [folder]
 
 Serves the book on this machine, compressed as hosts of static pages do, lets Lighthouse (from npm, at the version
-named here) open four pages as a phone of middling speed would, and writes book/assets/lighthouse.json. Needs node 18.
+named here) open four pages as a desktop and as a slow phone on a slow network would, and writes
+book/assets/lighthouse.json. Needs node 18 and a machine that does nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +24,7 @@ from browser import find_browser  # noqa: E402
 
 LIGHTHOUSE = "lighthouse@12.8.2"
 PAGES = ("book/index", "notebooks/07_zecon", "book/in_your_browser", "book/comparison")
+DEVICES = {"desktop": ("--preset=desktop",), "phone": ()}
 CATEGORIES = ("accessibility", "best-practices", "performance")
 TARGET = ROOT / "book/assets/lighthouse.json"
 
@@ -62,10 +64,10 @@ def serve(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def scores(address: str) -> dict:
+def scores(address: str, options: Sequence[str]) -> dict:
     """One page's scores, 0 to 100, and the audits that cost points."""
     command = [
-        "npx", "--yes", LIGHTHOUSE, address, "--output=json", "--quiet",
+        "npx", "--yes", LIGHTHOUSE, address, "--output=json", "--quiet", *options,
         f"--only-categories={','.join(CATEGORIES)}", "--chrome-flags=--headless=new --no-sandbox",
     ]
     env = {**os.environ, "CHROME_PATH": find_browser() or ""}
@@ -84,7 +86,12 @@ def scores(address: str) -> dict:
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/_build/html")
     with serve(folder) as address:
-        pages = {name: scores(f"{address}/{name}.html") for name in PAGES}
-    TARGET.write_text(json.dumps({"lighthouse": LIGHTHOUSE, "pages": pages}, indent=1) + "\n", encoding="utf-8")
-    for name, found in pages.items():
-        print(f"{name:24}", "  ".join(f"{category} {found[category]}" for category in CATEGORIES), found["below_90"])
+        found = {
+            device: {name: scores(f"{address}/{name}.html", options) for name in PAGES}
+            for device, options in DEVICES.items()
+        }
+    TARGET.write_text(json.dumps({"lighthouse": LIGHTHOUSE, **found}, indent=1) + "\n", encoding="utf-8")
+    for device, pages in found.items():
+        for name, page in pages.items():
+            told = [f"{category} {page[category]} " for category in CATEGORIES]
+            print(f"{device:8}{name:22}", *told, page["below_90"])

@@ -44,6 +44,9 @@ def order() -> list[tuple[str | None, str]]:
 def opened(page: Page, address: str) -> str:
     """Opens a page, waits until formulas and widgets are drawn, and returns its title."""
     page.goto(address, wait_until="networkidle")
+    page.keyboard.press("Shift")    # widgets are drawn when the reader does anything
+    page.evaluate("() => document.querySelectorAll('img').forEach((picture) => { picture.loading = 'eager'; })")
+    page.wait_for_load_state("networkidle")
     page.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
     page.wait_for_function(DRAWN, timeout=120_000)
     return page.locator(".bd-article h1").first.inner_text().rstrip("#").strip()
