@@ -33,12 +33,18 @@ TOO_WIDE = """() => {
 }"""
 
 
+# As many widgets have drawn themselves as the page shows.
+DRAWN = """() => document.querySelectorAll("[data-ready=true]").length >=
+  document.querySelectorAll("script[type$='widget-view+json']").length"""
+
+
 def settle(page):
-    """Waits until pictures are there, formulas typeset, and the theme has found out what scrolls, 300 ms later."""
+    """Waits until pictures and widgets are there, formulas typeset, and the theme knows what scrolls, 300 ms later."""
     page.evaluate("""async () => {
       for (const picture of document.images) picture.loading = "eager";
       await Promise.all([...document.images].map((picture) => picture.decode().catch(() => {})));
     }""")
+    page.wait_for_function(DRAWN)
     page.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
     page.wait_for_timeout(500)
 
