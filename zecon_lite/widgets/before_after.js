@@ -98,18 +98,15 @@ function render({ model, el }) {
   slider.addEventListener("input", () => set("divider", slider.value / 100));
   choice.addEventListener("change", () => set("result", Number(choice.value)));
 
-  const listeners = {
+  const silence = listening(model, {
     "change:divider": divide, "change:result": draw, "change:cell": draw, "change:source_name": draw,
     "change:names": build, "change:sheet": load,
-  };
-  for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
+  });
 
   build();
   load();
   el.appendChild(root);
-  return () => {
-    for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
-  };
+  return silence;
 }
 
 export default { render };

@@ -62,3 +62,11 @@ function placeIn(drawing, event) {
   const { width: w, height: h } = drawing.viewBox.baseVal;
   return [((event.clientX - left) / width) * w, ((event.clientY - top) / height) * h];
 }
+
+// Calls each listener when the model says its event; what comes back stops that, when the figure is taken away.
+function listening(model, listeners) {
+  for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
+  return () => {
+    for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
+  };
+}

@@ -233,18 +233,15 @@ function render({ model, el }) {
     set(trait, clamped(model.get(trait) + step, 0, count - 1));
   });
 
-  const listeners = {
+  const silence = listening(model, {
     "change:prompt": draw, "change:result": draw, "change:path": draw, "change:unit": forget, "change:rows": forget,
     "change:names": build, "change:prompts": build, "change:sheet": load,
-  };
-  for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
+  });
 
   build();
   load();
   el.appendChild(root);
-  return () => {
-    for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
-  };
+  return silence;
 }
 
 export default { render };

@@ -183,18 +183,17 @@ function render({ model, el }) {
   });
   play.addEventListener("click", toggle);
 
-  const listeners = {
+  const silence = listening(model, {
     "change:step": draw, "change:note": draw, "change:tracks": build, "change:steps": build, "change:values": build,
     "change:sheet": load,
-  };
-  for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
+  });
 
   build();
   load();
   el.appendChild(root);
   return () => {
     pause();
-    for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
+    silence();
   };
 }
 

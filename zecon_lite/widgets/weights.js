@@ -188,18 +188,15 @@ function render({ model, el }) {
     choose(walked(model.get("selected"), axes, event.key));
   });
 
-  const listeners = {
+  const silence = listening(model, {
     "change:selected": draw, "change:plane": draw, "change:scores": draw, "change:caption": draw,
     "change:axes": build, "change:sheet": load,
-  };
-  for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
+  });
 
   build();
   load();
   el.appendChild(root);
-  return () => {
-    for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
-  };
+  return silence;
 }
 
 export default { render };
