@@ -22,7 +22,7 @@ from zecon_lite.losses.contrast import patch_nce
 from zecon_lite.schedule import Schedule
 from zecon_lite.state import Step
 from zecon_lite.tiny.networks import FEATURE_BLOCKS, build_unet
-from zecon_lite.widgets import SimilarityExplorer, similarity
+from zecon_lite.widgets import SimilarityExplorer, StepScrubber, similarity
 
 JS = Path(__file__).parent / "js"
 WIDGETS = Path(similarity.__file__).parent
@@ -301,11 +301,11 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("sheet", ["similarity.css", "theme.css"])
+@pytest.mark.parametrize("sheet", [SimilarityExplorer._css, StepScrubber._css], ids=["similarity", "scrubber"])
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
 def test_colours_meet_wcag_aa(mode, sheet):
-    css = (WIDGETS / sheet).read_text()
-    colours = {name: pair[mode] for name, *pair in re.findall(r"--zl[sw]-(\w+): light-dark\((#\w+), (#\w+)\)", css)}
+    found = re.findall(r"--zlw-(\w+): light-dark\((#\w+), (#\w+)\)", str(sheet))
+    colours = {name: pair[mode] for name, *pair in found}
     assert set(colours) == {"text", "soft", "back", "line", "accent"}
     for name, least in {"text": 4.5, "soft": 4.5, "line": 3, "accent": 3}.items():
         high, low = sorted([luminance(colours[name]), luminance(colours["back"])], reverse=True)

@@ -186,7 +186,7 @@ function mark(pen, { row, column }, kind, w, h) {
 }
 
 function render({ model, el }) {
-  const root = made("div", "zls", "similarity-explorer", PAGE);
+  const root = made("div", "zlw zls", "similarity-explorer", PAGE);
   const [stepSlider, opacity] = ["step", "opacity"].map((name) => hook(root, name));
   let pictures = null; // decoded: { source, results }
   let unpacked = new Map(); // "layer/step" -> { ofSource, ofResult, loss }

@@ -24,6 +24,7 @@ from .. import images
 from ..denoiser import Denoiser
 from ..profiles import Models, nearest
 from ..state import Step
+from .charts import joined
 
 Extractor = Callable[[Tensor], Tensor | Mapping[object, Tensor]]
 """Pictures (B, 3, H, W) -> features (B, C, h, w), or those of several layers by name."""
@@ -48,7 +49,7 @@ class SimilarityExplorer(anywidget.AnyWidget):
     """
 
     _esm = Path(__file__).parent / "similarity.js"
-    _css = Path(__file__).parent / "similarity.css"
+    _css = joined("theme.css", "similarity.css")
 
     source_png = traitlets.Bytes().tag(sync=True)
     result_png = traitlets.List(traitlets.Bytes()).tag(sync=True)     # one per step
