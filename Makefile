@@ -5,8 +5,8 @@ PROFILE ?= tiny
 
 BIN   := $(VENV)/bin/
 READY := $(VENV)/.ready
-# Two files at a time; a file's tests stay together, since a notebook's cells need one another.
-SPREAD := -n 2 --dist loadfile
+# Two files at a time, in the order of tests/conftest.py; a file stays together: a notebook's cells need one another.
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600 --nbval-kernel-startup-timeout 120
 # CI installs the exact versions of constraints.txt, which were recorded with Python 3.11.
 PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) and print("-c constraints.txt")'))

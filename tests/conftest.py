@@ -11,11 +11,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTED = pytest.StashKey[set[str]]()          # the notebooks that nbval runs in this session
+LONG = {"test_miniature.py": 450, "test_accessibility.py": 240, "test_pages.py": 120, "test_book.py": 120}    # seconds
 
 
 def missing(reason: str) -> None:
     """Ends a test that lacks something: in CI, where nothing may be missing, as a failure; elsewhere as a skip."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that with two at a time none is left alone at the end."""
+    known = json.loads((ROOT / "book/assets/notebook_costs.json").read_text(encoding="utf-8"))["notebooks"]
+    long = LONG | {f"{name}.ipynb": cost["cpu"] for name, cost in known.items()}
+    items.sort(key=lambda item: -long.get(item.path.name, 0))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

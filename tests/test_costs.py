@@ -31,7 +31,7 @@ def test_nothing_is_recorded_of_a_chapter_that_is_gone():
 
 
 def test_the_table_in_the_book_is_made_from_the_measurements():
-    assert costs.FILE.with_suffix(".md").read_text(encoding="utf-8") == costs.fragment(KNOWN)
+    assert costs.COSTS.with_suffix(".md").read_text(encoding="utf-8") == costs.fragment(KNOWN)
     assert "assets/notebook_costs.md" in (ROOT / "book/teaching.md").read_text(encoding="utf-8")
 
 

@@ -18,14 +18,13 @@ from pathlib import Path
 
 import nbformat
 import torch
-from execute import EXECUTED, ROOT, papermill
+from execute import COSTS, EXECUTED, ROOT, papermill
 
 from zecon_lite import __version__
 from zecon_lite.files import replacing
 from zecon_lite.memory import in_gib
 from zecon_lite.weights import MANIFEST, WeightFile, needed_by
 
-FILE = ROOT / "book/assets/notebook_costs.json"
 # What some chapters ask for beside the files that a profile cannot do without: (a word of their code, entry).
 SOME_ASK_FOR = ((r"\.vit\b|diffuseit", "dino-vit-b-8"), (r"\.latent\b", "stable-diffusion-v1-5"))
 
@@ -39,7 +38,7 @@ def machine() -> dict[str, str | int]:
 
 def recorded() -> dict:
     """What has been measured so far."""
-    return json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {"notebooks": {}}
+    return json.loads(COSTS.read_text(encoding="utf-8")) if COSTS.is_file() else {"notebooks": {}}
 
 
 def measure(notebook: Path) -> dict[str, str | float | int | None]:
@@ -117,8 +116,8 @@ def main(names: list[str]) -> None:
         known["notebooks"][path.stem] = run(path)
         known["machine"] = machine()
         print(f"  {path.name}: {known['notebooks'][path.stem]}", flush=True)
-        write(FILE, json.dumps(known, indent=1, sort_keys=True) + "\n")
-    write(FILE.with_suffix(".md"), fragment(known))
+        write(COSTS, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    write(COSTS.with_suffix(".md"), fragment(known))
 
 
 if __name__ == "__main__":

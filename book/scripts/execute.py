@@ -20,6 +20,7 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTED = ROOT / "build/executed"
+COSTS = ROOT / "book/assets/notebook_costs.json"    # what costs.py has measured
 CELL_TIMEOUT = 600          # seconds; a whole notebook should need less than sixty
 
 
@@ -106,7 +107,10 @@ def execute_all(notebooks: list[Path], profile: str = "tiny") -> None:
     cores = os.cpu_count() or 1
     jobs = max(1, min(cores, len(notebooks), 4))
     print(f"Running {len(notebooks)} notebooks, {jobs} at a time, with the {profile!r} profile:", flush=True)
+    # The longest first, so that none is left running alone at the end.
+    known = json.loads(COSTS.read_text(encoding="utf-8"))["notebooks"] if COSTS.is_file() else {}
+    longest_first = sorted(notebooks, key=lambda n: known.get(n.stem, {}).get("cpu", 0), reverse=True)
     with ThreadPoolExecutor(jobs) as pool:
-        failures = [f for f in pool.map(lambda n: execute(n, profile, max(1, cores // jobs)), notebooks) if f]
+        failures = [f for f in pool.map(lambda n: execute(n, profile, max(1, cores // jobs)), longest_first) if f]
     if failures:
         sys.exit("\n\n".join(failures))
