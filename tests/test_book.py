@@ -127,7 +127,9 @@ def test_the_step_scrubber_answers_the_mouse_and_the_keyboard(page, address, nam
     assert page.faults == []
 
 
-@pytest.mark.parametrize("name", ["10_style_from_a_picture", "11_diffusionclip", "12_scores_as_gradients"])
+@pytest.mark.parametrize(
+    "name", ["10_style_from_a_picture", "11_diffusionclip", "12_scores_as_gradients", "13_side_by_side"]
+)
 def test_before_and_after_answers_the_mouse_and_the_keyboard(page, address, name):
     visit(page, f"{address}/notebooks/{name}.html")
     page.wait_for_selector(DIVIDED)
