@@ -346,7 +346,7 @@ def shards(tmp_path_factory):
 def test_autoencoder_and_latent_model_train_resume_and_load(shards, tmp_path, monkeypatch):
     place = tmp_path / "weights"
     place.mkdir()
-    for name in ("clip.json", "clip.safetensors", "vgg.safetensors"):
+    for name in ("clip.json", "clip.safetensors", "judge_a.safetensors", "judge_b.safetensors"):
         shutil.copy(train.WEIGHTS / name, place)
     monkeypatch.setattr(train, "WEIGHTS", place)
     monkeypatch.setattr(train, "CHECKPOINTS", tmp_path / "checkpoints")
@@ -364,7 +364,7 @@ def test_autoencoder_and_latent_model_train_resume_and_load(shards, tmp_path, mo
     (card,) = cards("autoencoder", 16)
     assert card["samples_seen"] == 16 and card["scores"]["psnr"] > 0 and card["scaling_factor"] > 0
     (card,) = cards("latent", 16)
-    assert card["scores"].keys() == {"v_mse", "style", "object"} and card["vocabulary"]
+    assert card["scores"].keys() == {"v_mse", "style_a", "object_a", "style_b", "object_b"} and card["vocabulary"]
     tower = weights.read(place / "clip.safetensors")["ln_final.weight"]
     train.main(["latent", "--data", str(shards), "--batch", "8", "--device", "cpu", "--samples", "24"])
     resumed = torch.load(tmp_path / "checkpoints" / "latent.pt", weights_only=True)

@@ -23,7 +23,8 @@ from ..samplers import ddim_step, randn_like, sample
 from ..schedule import Schedule
 from . import train, world
 from .data import Shards
-from .networks import SIZE, VGGClassifier, WordTokenizer, build_autoencoder, build_latent_unet, build_text_tower
+from .judges import build_judge_a, build_judge_b
+from .networks import SIZE, WordTokenizer, build_autoencoder, build_latent_unet, build_text_tower
 from .train import Run, _caption, held_out
 
 KL = 1e-6  # weight of the posterior's divergence: just enough to keep latents from drifting (Rombach et al. 2022)
@@ -107,7 +108,7 @@ class Prompted:
 
 
 def train_latent(args: argparse.Namespace, device: torch.device) -> None:
-    """v-prediction on the scaled-linear schedule from captions, a tenth of them dropped. Needs autoencoder and CLIP."""
+    """v-prediction on the scaled-linear schedule from captions, a tenth dropped. Needs autoencoder, CLIP and judges."""
     schedule = Schedule.scaled_linear()
     autoencoder, tokenizer, tower = _autoencoder(), *_text_tower()
     run = Run(
@@ -155,7 +156,7 @@ def train_latent(args: argparse.Namespace, device: torch.device) -> None:
         higher=False,
         vocabulary=tokenizer.words,
         objective="v-prediction from captions, scaled-linear schedule, T = 1000, averaged weights; style and object: "
-        f"how often the bundled VGG finds what the caption says in {JUDGED} samples ({STEPS} DDIM steps, guidance "
+        f"how often judge A or B finds what the caption says in {JUDGED} samples ({STEPS} DDIM steps, guidance "
         f"{GUIDANCE:g})",
     )
 
@@ -183,25 +184,26 @@ def _text_tower() -> tuple[WordTokenizer, nn.Module]:
 
 @torch.no_grad()
 def _judged(latent: Latent, schedule: Schedule, device: torch.device) -> dict[str, float]:
-    """How often the bundled VGG names the style and the object that a sample's caption asked for."""
+    """How often each judge names the style and the object that a sample's caption asked for."""
     looks = ("photo", *world.STYLES)
     style, thing = torch.arange(JUDGED) % len(looks), torch.arange(JUDGED) % len(world.OBJECTS)
     captions = [
         f"a {world.STYLE_WORDS[looks[s]][0]} of a {world.OBJECT_WORDS[world.OBJECTS[o]][0]}"
         for s, o in zip(style.tolist(), thing.tolist(), strict=True)
     ]
-    judge = VGGClassifier()
-    judge.load_state_dict({k: v.float() for k, v in load_file(train.WEIGHTS / "vgg.safetensors").items()})
-    judge.to(device).eval()
-    short, generator, right = schedule.respace(STEPS), torch.Generator().manual_seed(0), []
+    short, generator, drawn = schedule.respace(STEPS), torch.Generator().manual_seed(0), []
     side = latent.unet.config.sample_size
     for first in range(0, JUDGED, 52):
         these = captions[first : first + 52]
         text, null = latent.text(these), latent.text([""]).expand(len(these), -1, -1)
         x = torch.randn(len(these), latent.unet.config.in_channels, side, side, generator=generator).to(device)
         *_, last = sample(Prompted(latent, short, text, null), x, range(STEPS - 1, -1, -1), step=ddim_step)
-        styles, objects, _ = judge(latent.decode(last.x).clamp(-1, 1))
-        wanted = style[first : first + 52].to(device), thing[first : first + 52].to(device)
-        right.append(torch.stack([styles.argmax(1) == wanted[0], objects.argmax(1) == wanted[1]]))
-    found = torch.cat(right, dim=1).float().mean(1)
-    return {"style": found[0].item(), "object": found[1].item()}
+        drawn.append(latent.decode(last.x).clamp(-1, 1).cpu())
+    pictures, found = torch.cat(drawn), {}
+    for letter, judge in (("a", build_judge_a()), ("b", build_judge_b())):
+        tensors = load_file(train.WEIGHTS / f"judge_{letter}.safetensors")
+        judge.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+        styles, objects, *_ = judge.eval()(pictures)
+        found[f"style_{letter}"] = (styles.argmax(1) == style).float().mean().item()
+        found[f"object_{letter}"] = (objects.argmax(1) == thing).float().mean().item()
+    return found
