@@ -7,6 +7,8 @@ BIN   := $(VENV)/bin/
 READY := $(VENV)/.ready
 # Two files at a time, in the order of tests/conftest.py; a file stays together: a notebook's cells need one another.
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
+# Each of the two has a thread of its own; with more they would stand in each other's way.
+ALONE := OMP_NUM_THREADS=1
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600 --nbval-kernel-startup-timeout 120
 # CI installs the exact versions of constraints.txt, which were recorded with Python 3.11.
 PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) and print("-c constraints.txt")'))
@@ -25,7 +27,7 @@ book: $(READY)       ## run the notebooks and render the book into build/_build/
 
 test: $(READY) lint book       ## lint, build the book, then every test, the notebooks among them
 	$(BIN)python tests/browser.py --install
-	$(BIN)python -m pytest tests notebooks $(NBVAL) $(SPREAD)
+	$(ALONE) $(BIN)python -m pytest tests notebooks $(NBVAL) $(SPREAD)
 
 lab: $(READY)       ## open JupyterLab on the notebooks
 	$(BIN)jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
