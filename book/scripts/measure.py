@@ -44,6 +44,7 @@ def fragments(measured: Mapping) -> dict[str, str]:
         "measured_content.md": markdown(*table(measured, (*CONTENT, "cpu_seconds_per_picture"))),
         "measured_goals.md": goals(measured),
         "measured_difference.md": difference(measured),
+        "measured_equal_style.md": equal_style(measured),
         "measured_by_style.md": by_style(measured),
     }
 
@@ -92,13 +93,41 @@ def goals(measured: Mapping) -> str:
 
 def difference(measured: Mapping) -> str:
     """`zecon` minus `clip_guided`, scene by scene, with an interval of the difference itself."""
-    one, other = (measured["rows"][name]["by_scene"] for name in ("zecon", "clip_guided"))
     lines = []
     for key in ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "edge_f1", "mask_iou"):
-        apart = torch.tensor(one[key]) - torch.tensor(other[key])
-        found = metrics.interval(apart, torch.arange(len(apart)))
-        lines.append([MEASURES[key], cell(found), "yes" if found[1] > 0 or found[2] < 0 else "no"])
+        found = minus(measured["rows"], "zecon", "clip_guided", key)
+        lines.append([MEASURES[key], cell(found), yes_or_no(found)])
     return markdown(["`zecon` minus `clip_guided`", "difference", "0 is outside"], lines)
+
+
+def equal_style(measured: Mapping) -> str:
+    """What `zecon` keeps where it has at least the style of `clip_guided`: the heaviest such weight, for each judge."""
+    rows, lines = measured["rows"], []
+    for letter in "ab":
+        key = f"style_accuracy_{letter}"
+        wanted = rows["clip_guided"]["overall"][key][0]
+        enough = [name for name, row in rows.items() if "loss" in row and row["overall"][key][0] >= wanted]
+        first = [f"{MEASURES[key]}, at least {wanted:.2f}"]
+        if not enough:
+            lines.append([*first, "none", *["not measured"] * 3])
+            continue
+        name = max(enough, key=lambda name: rows[name]["weight"])
+        kept = [minus(rows, name, "clip_guided", key) for key in ("ssim_to_source", "mask_iou")]
+        outside = "yes" if all(found[1] > 0 for found in kept) else "no"
+        lines.append([*first, f"{rows[name]['weight']:g}", *map(cell, kept), outside])
+    headings = ["at the style of `clip_guided`", "heaviest weight", "SSIM more", "mask IoU more", "both above 0"]
+    return markdown(headings, lines)
+
+
+def minus(rows: Mapping, one: str, other: str, key: str) -> tuple[float, float, float]:
+    """The difference of two rows, scene by scene: its mean, and both ends of its interval."""
+    apart = torch.tensor(rows[one]["by_scene"][key]) - torch.tensor(rows[other]["by_scene"][key])
+    return metrics.interval(apart, torch.arange(len(apart)))
+
+
+def yes_or_no(found: tuple[float, float, float]) -> str:
+    """Whether an interval leaves 0 outside."""
+    return "yes" if found[1] > 0 or found[2] < 0 else "no"
 
 
 def by_style(measured: Mapping) -> str:
