@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import ROOT
 
-from zecon_lite import metrics, weights
+from zecon_lite import RECIPES, metrics, weights
 from zecon_lite.evaluate import FRECHET, MEASURES
 from zecon_lite.tiny import world
 
@@ -55,8 +55,8 @@ def test_every_style_was_measured_on_scenes_that_training_never_saw():
 
 
 def test_every_row_has_every_measure_within_its_interval():
-    assert list(MEASURED["rows"])[:5] == ["source", "truth", "sdedit", "clip_guided", "zecon"]
-    for row in MEASURED["rows"].values():
+    assert list(MEASURED["rows"]) == ["source", "truth", "sdedit", "clip_guided", "zecon"]
+    for row in (*MEASURED["rows"].values(), *MEASURED["curve"]["rows"].values()):
         assert set(row["styles"]) == set(world.STYLES)
         for numbers in (row["overall"], *row["styles"].values()):
             assert set(numbers) == {*MEASURES, *FRECHET}
@@ -73,10 +73,11 @@ def test_the_bounds_are_bounds():
         )
 
 
-def test_the_curve_is_of_one_loss_and_includes_the_recipe_s_own_weight(script):
-    points = {row["weight"]: row for row in MEASURED["rows"].values() if row.get("loss") == "zecon"}
-    assert len(points) >= 2
-    assert any(row["overall"] == MEASURED["rows"]["zecon"]["overall"] for row in points.values())
+def test_the_curve_is_of_one_loss_on_the_same_scenes_and_includes_the_recipe_s_own_weight():
+    curve = MEASURED["curve"]
+    weights = [row["weight"] for row in curve["rows"].values() if row.get("loss") == "zecon"]
+    assert RECIPES["zecon"].small["weights"]["zecon"] in weights and len(set(weights)) >= 3
+    assert (curve["scenes"], curve["first_scene"]) == (MEASURED["scenes"], MEASURED["first_scene"])
 
 
 def test_content_is_compared_at_the_heaviest_weight_that_has_the_other_s_style(script):

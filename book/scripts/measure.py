@@ -29,6 +29,7 @@ ASSETS, CACHE = ROOT / "book/assets", ROOT / "build/evaluation"
 RECIPES = ("sdedit", "clip_guided", "zecon")
 GUIDING = ("unet", "clip", "vgg")
 STYLE = ("style_accuracy_a", "style_accuracy_b", "style_probability_a", "style_probability_b", "frechet_a", "frechet_b")
+CURVE = ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "edge_f1", "mask_iou")
 CONTENT = ("ssim_to_source", "edge_f1", "mask_iou", "object_accuracy_a", "object_accuracy_b", "colour_distance")
 
 
@@ -44,7 +45,8 @@ def fragments(measured: Mapping) -> dict[str, str]:
         "measured_content.md": markdown(*table(measured, (*CONTENT, "cpu_seconds_per_picture"))),
         "measured_goals.md": goals(measured),
         "measured_difference.md": difference(measured),
-        "measured_equal_style.md": equal_style(measured),
+        "measured_curve.md": markdown(*table(measured["curve"], CURVE)),
+        "measured_equal_style.md": equal_style(measured["curve"]),
         "measured_by_style.md": by_style(measured),
     }
 
@@ -58,11 +60,15 @@ def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def setup(measured: Mapping) -> str:
     """What was run."""
-    seeds = f"{measured['seeds']} {'seed' if measured['seeds'] == 1 else 'seeds'}"
     return (
-        f"{measured['scenes']} held-out scenes, each in {len(measured['styles'])} styles with {seeds}: "
-        f"{measured['pictures']} pictures a row, {measured['size']} pixels a side.\n"
+        f"{measured['scenes']} held-out scenes, each in {len(measured['styles'])} styles with {_seeds(measured)}: "
+        f"{measured['pictures']} pictures a row, {measured['size']} pixels a side. The curve below has "
+        f"{_seeds(measured['curve'])}: {measured['curve']['pictures']} pictures a point.\n"
     )
+
+
+def _seeds(measured: Mapping) -> str:
+    return f"{measured['seeds']} {'seed' if measured['seeds'] == 1 else 'seeds'}"
 
 
 def judges(measured: Mapping) -> str:
@@ -144,7 +150,7 @@ def by_style(measured: Mapping) -> str:
 
 
 def curve(measured: Mapping) -> Figure:
-    """Style against content: `zecon` at several weights of its contrastive term, and the other rows as points."""
+    """Style against content: `zecon` at several weights of its contrastive term, and other rows as points."""
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots(figsize=(7.0, 4.2), dpi=show.DPI, facecolor="white", layout="constrained")
@@ -214,17 +220,20 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--curve", default="zecon=0.005,0.02,0.1", help="LOSS=WEIGHT,WEIGHT,...")
+    parser.add_argument("--curve-seeds", type=int, default=1)
     args = parser.parse_args()
     models = load_models("tiny", device="cpu")
     asked = Benchmark(args.scenes, tuple(world.STYLES), args.seeds, models.size)
-    rows = rows_of(models, RECIPES, (), [args.curve])
+    rows = rows_of(models, RECIPES)
     measured = compare(rows, asked, CACHE)
+    points = rows_of(models, ("sdedit", "clip_guided"), (), [args.curve])
+    measured["curve"] = compare(points, Benchmark(args.scenes, asked.styles, args.curve_seeds, models.size), CACHE)
     measured["weights"] = hashes()
     save(measured, ASSETS / "measured.json")
     for name, text in fragments(measured).items():
         write(ASSETS / name, text)
     done = {name: _pictures(rows[name], asked) for name in ("zecon", "clip_guided", "sdedit")}
-    draw(curve(measured), "measured_curve.png")
+    draw(curve(measured["curve"]), "measured_curve.png")
     draw(unselected(asked, done), "measured_unselected.png")
     draw(extremes(asked, done["zecon"]), "measured_extremes.png")
     for line in table(measured, ("style_accuracy_a", "ssim_to_source", "mask_iou", "cpu_seconds_per_picture"))[1]:
