@@ -45,7 +45,7 @@ def fragments(measured: Mapping) -> dict[str, str]:
         "measured_content.md": markdown(*table(measured, (*CONTENT, "cpu_seconds_per_picture"))),
         "measured_goals.md": goals(measured),
         "measured_difference.md": difference(measured),
-        "measured_curve.md": markdown(*table(measured["curve"], CURVE)),
+        "measured_curve.md": curve_setup(measured["curve"]) + "\n" + markdown(*table(measured["curve"], CURVE)),
         "measured_equal_style.md": equal_style(measured["curve"]),
         "measured_by_style.md": by_style(measured),
     }
@@ -62,9 +62,13 @@ def setup(measured: Mapping) -> str:
     """What was run."""
     return (
         f"{measured['scenes']} held-out scenes, each in {len(measured['styles'])} styles with {_seeds(measured)}: "
-        f"{measured['pictures']} pictures a row, {measured['size']} pixels a side. The curve below has "
-        f"{_seeds(measured['curve'])}: {measured['curve']['pictures']} pictures a point.\n"
+        f"{measured['pictures']} pictures a row, {measured['size']} pixels a side.\n"
     )
+
+
+def curve_setup(curve: Mapping) -> str:
+    """What was run for the curve."""
+    return f"Each point: the same scenes and styles with {_seeds(curve)}, {curve['pictures']} pictures.\n"
 
 
 def _seeds(measured: Mapping) -> str:
