@@ -55,6 +55,26 @@ def avg_pool2d_backward(grad, x, kernel, *others):
     return grad[:, :, :, None, :, None].expand(-1, -1, -1, kh, -1, kw).reshape(x.shape) / (kh * kw)
 
 
+def max_pool2d(x, kernel, *others):
+    """Squares side by side: the largest of each. Its place, the second result, is not read: see the gradient."""
+    best = in_squares(x, kernel).amax(-1)
+    return best, best
+
+
+def max_pool2d_backward(grad, x, kernel, *others):
+    """To the first of the largest pixels of each square: on the graphics card, pooling does not say which it was."""
+    (kh, kw), (h, w), squares = kernel, grad.shape[2:], in_squares(x, kernel)
+    largest = (squares == squares.amax(-1, keepdim=True)).to(grad.dtype)
+    first = largest * (largest.cumsum(-1) < 1.5)
+    return (grad[..., None] * first).reshape(*grad.shape[:2], h, w, kh, kw).transpose(3, 4).reshape(x.shape)
+
+
+def in_squares(x, kernel):
+    """(B, C, H, W) -> (B, C, H / kh, W / kw, kh * kw)."""
+    (b, c, h, w), (kh, kw) = x.shape, kernel
+    return x.reshape(b, c, h // kh, kh, w // kw, kw).transpose(3, 4).reshape(b, c, h // kh, w // kw, kh * kw)
+
+
 def adaptive_avg_pool2d_backward(grad, x):
     """The same, where the squares divide the picture evenly."""
     return avg_pool2d_backward(grad, x, [n // g for n, g in zip(x.shape[2:], grad.shape[2:], strict=True)])
@@ -81,6 +101,8 @@ DECOMPOSITIONS = {
     ]),
     aten.convolution_backward.default: convolution_backward,
     aten.avg_pool2d_backward.default: avg_pool2d_backward,
+    aten.max_pool2d_with_indices.default: max_pool2d,
+    aten.max_pool2d_with_indices_backward.default: max_pool2d_backward,
     aten._adaptive_avg_pool2d_backward.default: adaptive_avg_pool2d_backward,
     aten.upsample_nearest2d_backward.default: upsample_nearest2d_backward,
     aten.diagonal_backward.default: diagonal_backward,
@@ -197,7 +219,15 @@ def graph_of(function: Callable, inputs: dict[str, Tensor], outputs: Sequence[st
         traced.eval(), example, dynamo=True, input_names=names, output_names=[f"out_{name}" for name in outputs],
         verbose=False,
     )
-    return program.model_proto
+    return bare(program.model_proto)
+
+
+def bare(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph without notes on which line of Python each node came from, and without shapes that can be inferred."""
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+    del graph.graph.value_info[:]
+    return graph
 
 
 def share_weights(graph: onnx.ModelProto, kept: dict[bytes, tuple[int, int]], blob: bytearray) -> None:

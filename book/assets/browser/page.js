@@ -5,6 +5,7 @@
   if (!root) return;
   const base = new URL(root.dataset.files, document.baseURI).href;
   const $ = (name) => root.querySelector(`[data-part="${name}"]`);
+  const PLACES = { webgpu: "on your graphics card", wasm: "on your processor" };
   let worker, manifest, source = null, result = null, running = false, paused = false;
 
   const say = (text) => { $("status").textContent = text; };
@@ -92,13 +93,15 @@
 
   function received({ data }) {
     if (data.read) say(`Loading: ${data.read}, ${(data.bytes / 1e6).toFixed(1)} MB`);
+    if (data.engine) $("engine").textContent = `Runs ${PLACES[data.engine]}${data.reason ? ", for the graphics card gave up" : ""}.`;
+    if (data.reason) console.info(data.reason);
     if (data.loaded) loaded(data.loaded);
     if (data.step) {
       const { phase, done, all, picture, losses, last } = data.step;
       $("progress").max = all;
       $("progress").value = done;
       if (picture) draw($("after"), picture);
-      if (losses) $("losses").textContent = manifest.recipe.names.map((name, k) => `${name} ${losses[k].toFixed(3)}`).join("   ");
+      if (losses) $("losses").textContent = manifest.recipe.names.map((name, k) => `${name}\u00a0${losses[k].toPrecision(2)}`).join(", ");
       say(last ? "Done. Move the slider to compare." : `${phase}: step ${done} of ${all}`);
       if (last) { running = false; result = picture; $("download").disabled = false; }
     }
@@ -122,7 +125,7 @@
       }
       worker.onmessage = received;
       worker.onerror = failed;
-      worker.postMessage({ load: true });
+      worker.postMessage({ load: new URLSearchParams(location.search).get("engine") });
     };
     document.head.append(script);
   };

@@ -1,8 +1,11 @@
 "use strict";
-/* Runs ZeCon beside the page, so that the page stays awake. Messages in: {load}, {start: settings}, {stop}, {resume}. */
-importScripts("../vendor/ort/ort.wasm.min.js", "zecon.js");
+/* Runs ZeCon beside the page, so that the page stays awake. Messages in: {load: engine}, {start: settings}, {stop},
+   {resume}. The engine is "webgpu", "wasm" or nothing: then the graphics card is taken where the browser offers one. */
+importScripts("zecon.js");
 
-let networks, manifest, steps = null, stopped = false;
+const SCRIPTS = { webgpu: "ort.jspi.min.js", wasm: "ort.wasm.min.js" };
+
+let networks, manifest, engine, settings, steps = null, stopped = false;
 
 async function read(name) {
   const response = await fetch(name);
@@ -12,11 +15,40 @@ async function read(name) {
   return bytes;
 }
 
-async function load() {
+/** The graphics card, if the browser offers a real one and can wait for it inside WebAssembly, else the processor. */
+async function chosen(wanted) {
+  if (wanted === "wasm" || !("Suspending" in WebAssembly)) return "wasm";
+  const card = await navigator.gpu?.requestAdapter().catch(() => null);
+  return card && (wanted === "webgpu" || !card.info.isFallbackAdapter) ? "webgpu" : "wasm";
+}
+
+async function load(on) {
+  engine = on;
+  importScripts(`../vendor/ort/${SCRIPTS[engine]}`);
   ort.env.wasm.wasmPaths = new URL("../vendor/ort/", self.location.href).href;
   ort.env.wasm.numThreads = 1; // more need headers that a plain web server does not send
+  ort.env.logLevel = "error";
   manifest = JSON.parse(new TextDecoder().decode(await read("manifest.json")));
-  networks = await zecon.loadNetworks(ort, manifest, read);
+  networks = await zecon.loadNetworks(ort, manifest, read, engine);
+}
+
+/** Does something; what fails on the graphics card is done again on the processor, from the start. */
+async function carried(action, again) {
+  try {
+    await action();
+  } catch (error) {
+    if (engine !== "webgpu") throw error;
+    steps = null;
+    await load("wasm");
+    postMessage({ engine, reason: String(error.message || error) });
+    if (again) await again();
+  }
+}
+
+async function begin(wanted) {
+  const on = await chosen(wanted);
+  postMessage({ engine: on });
+  await carried(() => load(on));
   postMessage({ loaded: manifest });
 }
 
@@ -31,6 +63,7 @@ async function* run({ source, prompt, sourcePrompt, skip, weights, seed }) {
   const positions = Array.from({ length: first + 1 }, (_, k) => first - k);
   const changed = { ...recipe, weights: recipe.names.map((name, k) => weights[name] ?? recipe.weights[k]) };
   for await (const step of zecon.sample(networks, schedule, changed, x, positions, source, texts, random)) {
+    if (!step.x.every(Number.isFinite)) throw new Error("a step returned something that is no number");
     const last = step.i === 0;
     yield { phase: "guiding", done: ++done, all, picture: last ? step.x : step.x0, losses: step.losses, last };
   }
@@ -48,12 +81,14 @@ async function go() {
   if (steps) postMessage({ stopped: true });
 }
 
+const start = () => { steps = run(settings); return go(); };
+
 onmessage = async ({ data }) => {
   try {
-    if (data.load) await load();
-    if (data.start) { steps = run(data.start); await go(); }
+    if ("load" in data) await begin(data.load);
+    if (data.start) { settings = data.start; await carried(start, start); }
     if (data.stop) stopped = true;
-    if (data.resume) await go();
+    if (data.resume) await carried(go, start);
   } catch (error) {
     steps = null;
     postMessage({ failed: String(error.message || error) });

@@ -182,10 +182,11 @@ const zecon = (() => {
 
   // ----------------------------------------------------------------------------------------------------- the networks
 
-  /** The three graphs behind plain functions. ort: onnxruntime-web; read(name): the bytes of a file, as a Uint8Array. */
-  async function loadNetworks(ort, manifest, read) {
+  /** The three graphs behind plain functions. ort: onnxruntime-web; read(name): the bytes of a file, as a Uint8Array;
+      engine: "wasm" or "webgpu". */
+  async function loadNetworks(ort, manifest, read, engine) {
     const externalData = [{ path: manifest.weights, data: await read(manifest.weights) }];
-    const open = async (name) => ort.InferenceSession.create(await read(name), { executionProviders: ["wasm"], externalData });
+    const open = async (name) => ort.InferenceSession.create(await read(name), { executionProviders: [engine], externalData });
     const [climb, guided, reader] = [await open("climb.onnx"), await open("guided.onnx"), await open("text.onnx")];
     const { size, views: { count } } = manifest.recipe;
     const float = (data, ...shape) => new ort.Tensor("float32", data, shape);
