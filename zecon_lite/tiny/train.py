@@ -11,10 +11,11 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -31,9 +32,29 @@ from . import world
 from .data import FOLDER, UNNAMED, Shards
 from .networks import SIZE, VGGClassifier, WordTokenizer, build_clip, build_unet
 
+if TYPE_CHECKING:
+    from open_clip import CLIP
+
 WEIGHTS = Path(__file__).parent / "weights"
 CHECKPOINTS = Path("training/checkpoints")
 LICENCE = "MIT; trained on the project's own procedural pictures and crops of scikit-image's sample photographs"
+
+
+class Supply(Protocol):
+    """What a run learns from: `data.Shards`, or a class in its place."""
+
+    @property
+    def images(self) -> Sized:
+        """As many as there are to draw from."""
+        ...
+
+    def refresh(self) -> None:
+        """Look whether there are more by now."""
+        ...
+
+    def batch(self, n: int, generator: torch.Generator, photos: float) -> tuple[Tensor, Tensor]:
+        """Pictures (n, C, H, W) and their labels."""
+        ...
 
 
 @dataclass
@@ -41,12 +62,12 @@ class Run:
     """One training run: where it stands, and how it goes on after an interruption."""
 
     name: str
-    network: nn.Module
+    network: Any  # an nn.Module; each trainer knows its own
     samples: int  # the budget, counted over all resumed runs
     batch: int
     rate: float  # peak learning rate
     seed: int
-    shards: Shards
+    shards: Supply
     device: torch.device
     seen: int = 0
     seconds: float = 0.0
@@ -136,7 +157,7 @@ class Run:
         with replacing(self.checkpoint) as partial:
             torch.save(state, partial)
 
-    def averaged(self) -> nn.Module:
+    def averaged(self) -> Any:
         """The network with its averaged weights, in evaluation mode."""
         self.network.load_state_dict({k: v.to(self.network.state_dict()[k].dtype) for k, v in self.ema.items()})
         return self.network.eval()
@@ -212,7 +233,9 @@ def train_unet(args: argparse.Namespace, device: torch.device) -> None:
     a = schedule.alphas_cumprod.float().to(device)
     network = torch.compile(run.network) if args.compile else run.network
 
-    def loss_of(x0: Tensor, labels: Tensor, generator: torch.Generator, forward: Callable = network) -> Tensor:
+    def loss_of(
+        x0: Tensor, labels: Tensor, generator: torch.Generator, forward: Callable[..., Tensor] = network
+    ) -> Tensor:
         # Timesteps are spread evenly over each batch: the same expectation with less scatter.
         u = (torch.rand(1, generator=generator) + torch.arange(len(x0)) / len(x0)) % 1
         t = (u * len(schedule)).long().to(device)
@@ -271,14 +294,16 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
         cropped = torch.rand(n, generator=generator) < 0.5
         images = torch.where(cropped.to(device)[:, None, None, None], _crops(images, generator), images)
         images = damage(images, generator)
-        texts, claims = zip(
-            *(_caption(*labels[:, k].tolist(), bool(cropped[k]), generator) for k in range(n)), strict=True
-        )
-        claims = torch.tensor(claims, device=device)  # (n, 3) which labels a caption names
+        said = [
+            _caption(style, object_, background, bool(cropped[k]), generator)
+            for k, (style, object_, background) in enumerate(labels.T.tolist())
+        ]
+        captions, named = zip(*said, strict=True)
+        claims = torch.tensor(named, device=device)  # (n, 3) which labels a caption names
         # agrees[picture, caption]: every label that the caption names is the picture's
         agrees = ((labels.T[:, None] == labels.T[None]) | ~claims[None]).all(-1)
         # A small crop need not show the object: it is no evidence for or against captions that name one.
-        texts = run.network.encode_text(tokenizer(list(texts)).to(device), normalize=True)
+        texts = run.network.encode_text(tokenizer(list(captions)).to(device), normalize=True)
 
         def contrastive(pictures: Tensor) -> Tensor:
             with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
@@ -309,7 +334,7 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
         score(),
         "style_held_out_pairs",
         vocabulary=tokenizer.words,
-        objective="multi-positive InfoNCE, two adversarial steps (L2 <= 8)",
+        objective="multi-positive InfoNCE, three adversarial steps (L2 <= 14)",
     )
 
 
@@ -350,7 +375,7 @@ class _Damage:
             unet = build_unet()
             unet.load_state_dict({k: v.float() for k, v in load_file(path).items()})
             self.denoiser = VPrediction(
-                unet.eval().requires_grad_(False).to(device, memory_format=torch.channels_last), Schedule.cosine()
+                unet.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last), Schedule.cosine()
             )
 
     @torch.no_grad()
@@ -372,13 +397,15 @@ class _Damage:
         return images + (sigma * torch.randn(images.shape, generator=generator)).to(self.device)
 
 
-def _against(images: Tensor, loss_of: Callable[[Tensor], Tensor], generator: torch.Generator, steps: int = 2) -> Tensor:
-    """The pictures moved uphill in the loss, by an L2 length drawn from 0 to 8 (RMS up to 0.072 at 64 px).
+def _against(
+    images: Tensor, loss_of: Callable[[Tensor], Tensor], generator: torch.Generator, steps: int = 3, reach: float = 14
+) -> Tensor:
+    """The pictures moved uphill in the loss, by an L2 length drawn from 0 to `reach` (14: RMS 0.126 at 64 px).
 
     The gradients of networks trained so resemble what they recognise (Santurkar et al. 2019), which is what guidance
     wants of them. The length is shared by the steps, each along the gradient where the last one ended.
     """
-    length = 8 * torch.rand(len(images), 1, 1, 1, generator=generator).to(images)
+    length = reach * torch.rand(len(images), 1, 1, 1, generator=generator).to(images)
     x = images.detach()
     for _ in range(steps):
         x.requires_grad_(True)
@@ -389,7 +416,7 @@ def _against(images: Tensor, loss_of: Callable[[Tensor], Tensor], generator: tor
 
 
 @torch.no_grad()
-def _zero_shot(network: nn.Module, tokenizer: WordTokenizer, device: torch.device) -> dict[str, float]:
+def _zero_shot(network: CLIP, tokenizer: WordTokenizer, device: torch.device) -> dict[str, float]:
     """Accuracy of naming style and object by the nearest caption, on held-out scenes and on held-out pairs."""
 
     def text(words: list[str]) -> Tensor:
@@ -446,10 +473,11 @@ def train_vgg(args: argparse.Namespace, device: torch.device) -> None:
 
 def naming_loss(outputs: Sequence[Tensor], labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """The cross-entropies of style, object and background, added up; what is not named does not count."""
-    return sum(
+    total: Any = sum(  # which begins with the number 0
         F.cross_entropy(out.float(), wanted, ignore_index=UNNAMED, label_smoothing=smoothing)
         for out, wanted in zip(outputs, labels, strict=True)
     )
+    return total
 
 
 def naming_accuracy(outputs: Sequence[Tensor], labels: Tensor) -> dict[str, float]:
@@ -463,7 +491,8 @@ def _later(module: str, trainer: str) -> Callable[[argparse.Namespace, torch.dev
     return lambda args, device: getattr(import_module(f".{module}", __package__), trainer)(args, device)
 
 
-TRAINERS = {"unet": train_unet, "clip": train_clip, "vgg": train_vgg}
+Trainer = Callable[[argparse.Namespace, torch.device], None]
+TRAINERS: dict[str, Trainer] = {"unet": train_unet, "clip": train_clip, "vgg": train_vgg}
 TRAINERS |= {name: _later("train_judges", f"train_{name}") for name in ("judge_a", "judge_b", "segmenter")}
 
 TRAINERS |= {"vit": _later("train_vit", "train_vit")}

@@ -56,7 +56,8 @@ class ViTWithHeads(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, 64, 64) in [-1, 1] -> keys (B, 65, D), that of [CLS] first, and [CLS] before the last norm (B, D)."""
-        seen, block = {}, self.vit.blocks[-1]
+        seen: dict[str, Tensor] = {}
+        block = self.vit.blocks[-1]
         hooks = [
             block.attn.qkv.register_forward_hook(lambda module, inputs, output: seen.update(qkv=output)),
             block.register_forward_hook(lambda module, inputs, output: seen.update(tokens=output)),
@@ -192,7 +193,7 @@ def train_vit(args: argparse.Namespace, device: torch.device) -> None:
 
         keys, cls = encoded(first)
         if run.seen > run.batch * 100:
-            second = _against(second, lambda x: of_second(x, keys.detach()), generator, steps=1)
+            second = _against(second, lambda x: of_second(x, keys.detach()), generator, steps=1, reach=8)
         dense = F.cross_entropy(network.shows(keys[:, 1:]).flatten(0, 1), shown.flatten(), ignore_index=UNNAMED)
         return of_second(second, keys) + F.cross_entropy(network.looks(cls), labels[0]) + 0.3 * dense
 
