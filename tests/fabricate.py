@@ -73,6 +73,19 @@ def dino(name, path):
     save_file(random_like(ViT.unfilled(Path(weights.MANIFEST[name][0].name).stem).model), path)
 
 
+def arcface(name, path):
+    """TreB1eN's ArcFace: float32, in the format of torch 0.4.0, in whose time batch norm did not count its batches."""
+    with torch.device("meta"):
+        network = profiles.ArcFace()
+    tensors, state = random_like(network), network.state_dict()    # which knows the versions of its modules
+    for key in list(state):
+        if key.endswith("num_batches_tracked"):
+            del state[key]
+        else:
+            state[key] = tensors[key]
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+
+
 def stable_diffusion(folder):
     """Stable Diffusion 1 as a folder for diffusers: its blocks and names, with widths of 32 and 64, for 64 px."""
     import diffusers
@@ -127,6 +140,7 @@ KINDS = {
     "dino-vit-b-8": dino,
     "dino-vit-s-8": dino,
     "vgg19": vgg,
+    "arcface-ir-se50": arcface,
 }
 
 
@@ -183,6 +197,8 @@ def shrink(monkeypatch, size=None):
     monkeypatch.setattr(timm, "create_model", partial(create, embed_dim=48, depth=2, num_heads=2))
     widths = [width if width == "M" else width // 32 for width in vgg.cfgs["E"]]
     monkeypatch.setitem(vgg.cfgs, "E", widths)
+    stages = ((16, 1), (16, 1), (32, 1), (32, 1))
+    monkeypatch.setattr(profiles, "ArcFace", partial(profiles.ArcFace, stages, embedding=32))
 
 
 def _small_clip(config, size):

@@ -20,7 +20,7 @@ from zecon_lite.finetune import FINETUNE
 from zecon_lite.recipes import RECIPES
 
 SIZE = 64
-NAMES = ("256x256_diffusion_uncond", *fabricate.profiles._ENSEMBLE, "dino-vit-b-8", "vgg19")
+NAMES = ("256x256_diffusion_uncond", *fabricate.profiles._ENSEMBLE, "dino-vit-b-8", "vgg19", "arcface-ir-se50")
 START = "import miniature; miniature.start()"
 
 

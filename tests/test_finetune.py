@@ -179,9 +179,15 @@ def test_the_callers_grad_mode_is_left_alone(toy):
 
 def test_a_face_network_may_have_its_say(toy):
     settings = dataclasses.replace(TOY, weights={"identity": 1.0}, epochs=6)
-    steps = learn(toy, settings, face=lambda crop: F.adaptive_avg_pool2d(crop, 2).flatten(1) + 0.1)
+
+    def colours(crop):
+        return F.adaptive_avg_pool2d(crop, 2).flatten(1) + 0.1
+
+    steps = learn(toy, settings, face=colours)
     assert steps[0].losses.keys() == {"identity"}
     assert sum(s.losses["identity"] for s in steps[-3:]) < sum(s.losses["identity"] for s in steps[:3])
+    toy.profile = dataclasses.replace(toy.profile, face=lambda: colours)
+    assert [step.losses for step in learn(toy, settings)] == [step.losses for step in steps]
 
 
 @pytest.mark.parametrize(("changes", "options", "message"), [

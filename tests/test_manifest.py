@@ -3,13 +3,15 @@
 import dataclasses
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
+import stable_diffusion
 import torch
 from conftest import ROOT
-from fabricate import KINDS, OPENAI_NUMBERS, fabricate, save_torchscript, shrink
+from fabricate import KINDS, OPENAI_NUMBERS, fabricate, own_hashes, save_torchscript, shrink
 from test_cli import plain, run
 from test_dependencies import MODULES
 
@@ -173,6 +175,8 @@ def load(name):
         return weights.load_into(network, profiles._published(name), name)
     if name == "vgg19":
         return profiles._vgg().features
+    if name == "arcface-ir-se50":
+        return profiles._face()
     return profiles.load_models(file.profiles[0], "cpu").denoiser.unet
 
 
@@ -205,6 +209,56 @@ def test_a_full_size_stand_in_of_the_published_layout_loads_strictly(name, tmp_p
     path.unlink()
 
 
+def test_the_small_files_of_stable_diffusion_are_the_published_ones_to_the_byte(tmp_path):
+    stable_diffusion.write_small_files(tmp_path / "stable-diffusion-v1-5")
+    written = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*.*")}
+    small = [file for file in MANIFEST["stable-diffusion-v1-5"] if file.name.endswith((".json", ".txt"))]
+    assert {name: weights.sha256(path) for name, path in written.items()} == {file.name: file.sha256 for file in small}
+
+
+def check_that_it_holds(network, path):
+    """A network has exactly the tensors that are stored at the path, but for those that only count positions."""
+    from safetensors import safe_open
+
+    loaded = {name.removeprefix("text_model."): tensor for name, tensor in network.state_dict().items()}
+    with safe_open(path, "pt") as stored:
+        names = {name.removeprefix("text_model."): name for name in stored.keys()}    # noqa: SIM118  (not a mapping)
+        names.pop("embeddings.position_ids", None)
+        assert names.keys() == loaded.keys()
+        for name, tensor in loaded.items():
+            assert torch.equal(stored.get_tensor(names[name]).float(), tensor), name
+
+
+@full_size
+def test_a_full_size_stable_diffusion_of_the_published_layout_loads_strictly(tmp_path, monkeypatch):
+    pytest.importorskip("diffusers")
+    monkeypatch.setenv("ZECON_LITE_HOME", str(tmp_path))
+    folder = tmp_path / "stable-diffusion-v1-5"
+    try:
+        stable_diffusion.write(folder)
+        sizes = {p.relative_to(tmp_path).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+        assert sizes == {file.name: file.size for file in MANIFEST["stable-diffusion-v1-5"]}
+        own_hashes(monkeypatch)
+        latent = profiles.load_models("imagenet256", "cpu").latent
+        for network, name, count in (
+            (latent.unet, "unet/diffusion_pytorch_model", 859_520_964),
+            (latent.autoencoder, "vae/diffusion_pytorch_model", 83_653_863),
+            (latent.text_encoder, "text_encoder/model", 123_060_480),
+        ):
+            assert sum(p.numel() for p in network.parameters()) == count
+            assert not any(p.requires_grad or p.dtype != torch.float32 for p in network.parameters())
+            check_that_it_holds(network, folder / f"{name}.safetensors")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    assert (latent.size, latent.multiple) == (512, 64)
+    z, text, layers = latent.encode(torch.zeros(1, 3, 64, 64)), latent.text(["a cat"]), latent.layers()
+    with torch.no_grad():
+        eps, maps = latent.predict(z, 500, text, layers)
+    assert text.shape == (1, 77, 768) and z.shape == eps.shape == (1, 4, 8, 8)
+    assert [m.shape[1:] for m in maps] == [(1280, 2, 2)] * 3 + [(640, 4, 4)] * 3 + [(320, 8, 8)] * 3
+    assert eps.isfinite().all() and latent.decode(z).isfinite().all() and eps.std() > 0
+
+
 def test_the_guided_network_of_a_stand_in_runs(tmp_path, monkeypatch):
     shrink(monkeypatch)
     monkeypatch.setenv("ZECON_LITE_HOME", str(tmp_path))
@@ -218,7 +272,7 @@ def test_the_guided_network_of_a_stand_in_runs(tmp_path, monkeypatch):
 def test_a_published_profile_loads_all_its_networks_from_the_manifest(tmp_path, monkeypatch):
     shrink(monkeypatch)
     monkeypatch.setenv("ZECON_LITE_HOME", str(tmp_path))
-    for name in (*profiles._ENSEMBLE, "dino-vit-b-8", "vgg19"):
+    for name in (*profiles._ENSEMBLE, "dino-vit-b-8", "vgg19", "arcface-ir-se50"):
         monkeypatch.setitem(MANIFEST, name, fabricate(name, tmp_path))
     folder = weights.WeightFile("stable-diffusion-v1-5/vae/config.json", ROOT.joinpath("pyproject.toml").as_uri())
     monkeypatch.setitem(MANIFEST, "stable-diffusion-v1-5", (folder,))
@@ -228,6 +282,7 @@ def test_a_published_profile_loads_all_its_networks_from_the_manifest(tmp_path, 
     assert models.clip.image(torch.zeros(1, 3, 64, 64)).shape == (1, 32)
     assert models.vit.keys_and_cls(torch.zeros(1, 3, 224, 224))[1].shape == (1, 48)
     assert len(models.vgg(torch.zeros(1, 3, 64, 64))) == 2 and models.latent.out_features == 1
+    assert models.face(torch.zeros(1, 3, 112, 112)).shape == (1, 32)
 
 
 def test_a_stand_in_that_was_tampered_with_does_not_load(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,7 +83,7 @@ class FineTune:
     templates: Callable[[], Sequence[str]] = imagenet_templates
     views: Views | None = None
     floor: float = 0.05
-    small: Mapping[str, object] = field(default_factory=dict)
+    small: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.weights:
@@ -122,7 +123,7 @@ LOSSES: dict[str, Callable[[FineTune, Wish], Loss]] = {
         w.models.clip, w.prompt, w.source_prompt, s.templates(), s.views, s.floor, w.generator
     ),
     "l1": lambda s, w: l1,
-    "identity": lambda s, w: Identity(w.face),
+    "identity": lambda s, w: Identity(w.face or w.models.face),
 }
 
 # The bundled network wants more noise than the papers' do, so that palettes can change, and a freer hand with colours.
@@ -174,10 +175,11 @@ def finetune(
 ) -> Iterator[TrainStep]:
     """Learn to turn pictures like `sources` into the prompt, yielding each update; the last one has the adapter.
 
-    sources: training pictures (B, 3, H, W) in [-1, 1]; a few dozen do. face: for the loss "identity", see `Identity`.
-    settings: of the full networks are fitted to the models; to change some, `replace(FINETUNE.fitted_to(models), ...)`.
-    checkpoint: a file written after each epoch but the last; where it exists the run goes on from it, to the very
-    result of a run that was never stopped. It is yours to delete. cache: a folder for latents, shared by all runs.
+    sources: training pictures (B, 3, H, W) in [-1, 1]; a few dozen do. face: for the loss "identity", see `Identity`;
+    without it, the profile's. settings: of the full networks are fitted to the models; to change some,
+    `replace(FINETUNE.fitted_to(models), ...)`. checkpoint: a file written after each epoch but the last; where it
+    exists the run goes on from it, to the very result of a run that was never stopped. It is yours to delete. cache: a
+    folder for latents, shared by all runs.
     The models are left as they are: a copy learns.
     Differs from the released code: one update may see several pictures; pictures are shuffled anew each epoch; the
     identity term of `step_by_step` has a gradient.
@@ -190,16 +192,19 @@ def finetune(
     for name, text in (("prompt", prompt), ("source_prompt", source_prompt)):
         if not text.strip():
             raise ValueError(f'the {name} is empty: say what pictures are ("photo") and what they shall become')
-    if settings.weights.get("identity") and face is None:
+    if settings.weights.get("identity") and face is None and models.profile.face is None:
         raise ValueError("the loss 'identity' needs a face network: give finetune(..., face=...), or leave it out")
     if settings.t0 >= len(models.denoiser.schedule):
         raise ValueError(f"t0 must be a timestep, 1 to {len(models.denoiser.schedule) - 1}; got {settings.t0}")
     wish = Wish(prompt, source_prompt, models, face, torch.Generator())
     sources = sources.to(models.device, torch.float32)
-    return _at_work(sources, wish, settings, seed, checkpoint and Path(checkpoint), cache and Path(cache))
+    kept, shared = (Path(path) if path else None for path in (checkpoint, cache))
+    return _at_work(sources, wish, settings, seed, kept, shared)
 
 
-def _at_work(sources: Tensor, wish: Wish, settings: FineTune, *more) -> Iterator[TrainStep]:
+def _at_work(
+    sources: Tensor, wish: Wish, settings: FineTune, seed: int, checkpoint: Path | None, cache: Path | None
+) -> Iterator[TrainStep]:
     """The training, which says what would need less memory when there is not enough."""
     knobs = {
         f"FineTune(batch=1), instead of {settings.batch} pictures at once": settings.batch > 1,
@@ -207,7 +212,7 @@ def _at_work(sources: Tensor, wish: Wish, settings: FineTune, *more) -> Iterator
         "rank=8 or --rank 8": settings.rank is None,
     }
     with wish.models.at_work(sources.shape, knobs):
-        yield from _train(sources, wish, settings, *more)
+        yield from _train(sources, wish, settings, seed, checkpoint, cache)
 
 
 def _train(
@@ -256,11 +261,14 @@ def _about(wish: Wish, settings: FineTune, seed: int) -> dict[str, str]:
     }
 
 
-def _update(optimizer: torch.optim.Optimizer, guidance: Guidance, step: Step, source: Tensor) -> tuple:
+def _update(
+    optimizer: torch.optim.Optimizer, guidance: Guidance, step: Step, source: Tensor
+) -> tuple[int, Tensor, Tensor, dict[str, float]]:
     """One step of the optimiser on what `step` shows: (t, x0, source, losses) of a `TrainStep`."""
     terms = guidance.terms(State(step.i, step.t, step.x0, step.x0, source, source))
     optimizer.zero_grad()
-    sum(terms.values()).backward()
+    total: Any = sum(terms.values())    # a sum begins with the number 0
+    total.backward()
     optimizer.step()
     losses = {name: value.item() / len(source) for name, value in terms.items()}
     return step.t, step.x0.detach(), source, losses
@@ -322,4 +330,5 @@ def journeys_of(adapters: Sequence[Adapter], settings: FineTune) -> FineTune:
     """The settings with t0 and the numbers of steps that the adapters were trained with, the largest of each."""
     names = ("t0", "invert_steps", "test_steps")
     known = {n: [int(adapter.about[n]) for adapter in adapters if n in adapter.about] for n in names}
-    return replace(settings, **{name: max(values) for name, values in known.items() if values})
+    largest: dict[str, Any] = {name: max(values) for name, values in known.items() if values}
+    return replace(settings, **largest)

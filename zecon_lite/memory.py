@@ -6,9 +6,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import nn
+
+Network = TypeVar("Network")    # an adapter such as `Clip`, a denoiser, or several of them
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,11 @@ class Memory:
 
 
 def in_gib(size: int) -> str:
-    """1610612736 -> "1.50 GiB"."""
+    """Bytes as people read them.
+
+    >>> in_gib(1610612736)
+    '1.50 GiB'
+    """
     return f"{size / 2**30:.2f} GiB"
 
 
@@ -62,13 +69,15 @@ def half_precision(device: torch.device) -> torch.dtype:
 
 
 def modules_of(network: object) -> list[nn.Module]:
-    """The modules of an adapter such as `Clip`, of a denoiser, or of several of them."""
+    """The modules of an adapter such as `Clip`, of a denoiser, or of several of them; a plain function has none."""
+    if isinstance(network, nn.Module):
+        return [network]
     if isinstance(network, tuple):
         return [module for one in network for module in modules_of(one)]
-    return [value for value in vars(network).values() if isinstance(value, nn.Module)]
+    return [value for value in getattr(network, "__dict__", {}).values() if isinstance(value, nn.Module)]
 
 
-def moved(network: object, device: torch.device | str) -> object:
+def moved(network: Network, device: torch.device | str) -> Network:
     """The network, on the device."""
     for module in modules_of(network):
         module.to(device)

@@ -6,17 +6,30 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import weights
-from .denoiser import Denoiser, LearnedVariance, VPrediction
-from .memory import LOW_MEMORY, Memory, Saving, bytes_of, half_precision, moved, naming_the_knob, peak, restart_peak
+from .denoiser import LearnedVariance, UNetDenoiser, VPrediction
+from .memory import (
+    LOW_MEMORY,
+    Memory,
+    Network,
+    Saving,
+    bytes_of,
+    half_precision,
+    moved,
+    naming_the_knob,
+    peak,
+    restart_peak,
+)
+from .models.arcface import ArcFace
 from .models.clip import Clip
 from .models.latent import Latent
 from .models.resize import Resize, bilinear, by_area
@@ -33,15 +46,15 @@ class Profile:
 
     size: native side in pixels. denoiser: how the UNet's output is read. small: whether recipes should use the
     settings tuned for the bundled networks (`Recipe.small`). style_layers: the ReLUs of the VGG whose Gram matrices are
-    style. clips: the ensemble that DiffuseIT asks; None: `clip` alone. face: portraits (B, 3, 112, 112) in [-1, 1] to
-    embeddings (B, D); none comes with the package.
+    style. clips: the ensemble that DiffuseIT asks; None: `clip` alone. face: faces (B, 3, 112, 112) in [-1, 1] to
+    embeddings (B, D), a network or any function; the bundled networks have none.
     """
 
     name: str
     size: int
     unet: UNetConfig
     unet_weights: Callable[[], dict[str, Tensor]]
-    denoiser: Callable[..., Denoiser]
+    denoiser: Callable[[UNet, Schedule, Sequence[int]], UNetDenoiser]
     schedule: Callable[[], Schedule]
     feature_blocks: tuple[int, ...]
     clip: Callable[[], Clip]
@@ -60,7 +73,7 @@ class Models:
     dtype: of the UNet's convolutions, and of the matrix products of CLIP and the ViT. saving: see `Saving`.
     """
 
-    NETWORKS = ("denoiser", "clip", "vgg", "vit", "latent", "clips")
+    NETWORKS = ("denoiser", "clip", "vgg", "vit", "latent", "clips", "face")
 
     def __init__(
         self,
@@ -70,7 +83,7 @@ class Models:
         saving: Saving = Saving(),    # noqa: B008  (frozen)
     ):
         self.profile, self.device, self.dtype, self.saving = profile, device, dtype, saving
-        self._resting: dict[str, object] = {}
+        self._resting: dict[str, Any] = {}
 
     @property
     def size(self) -> int:
@@ -83,11 +96,11 @@ class Models:
         return self.profile.unet.stride
 
     @cached_property
-    def denoiser(self) -> Denoiser:
+    def denoiser(self) -> UNetDenoiser:
         """The diffusion model on its full training schedule; `.respace(50)` for fifty steps."""
         return self._here("denoiser", self._load_denoiser)
 
-    def _load_denoiser(self) -> Denoiser:
+    def _load_denoiser(self) -> UNetDenoiser:
         unet = weights.build(lambda: UNet(self.profile.unet))
         unet = weights.load_into(unet, self.profile.unet_weights(), f"the UNet of profile {self.profile.name!r}")
         unet.torso_to(self.dtype).checkpointed = self.saving.checkpoint
@@ -123,9 +136,10 @@ class Models:
     @cached_property
     def clips(self) -> tuple[Clip, ...]:
         """The CLIPs that DiffuseIT asks together."""
-        if self.profile.clips is None:
+        clips = self.profile.clips
+        if clips is None:
             return (self.clip,)
-        return self._here("clips", lambda: tuple(self._as_asked(clip) for clip in self.profile.clips()))
+        return self._here("clips", lambda: tuple(self._as_asked(clip) for clip in clips()))
 
     @cached_property
     def face(self) -> Callable[[Tensor], Tensor]:
@@ -135,7 +149,7 @@ class Models:
                 f"the profile {self.profile.name!r} has no face network: give it one with "
                 "dataclasses.replace(profile, face=...), such as ArcFace's IR-SE50"
             )
-        return self.profile.face()
+        return self._here("face", self.profile.face)
 
     def memory(self) -> Memory:
         """What the networks that are loaded take, and the most that was held at once."""
@@ -173,7 +187,7 @@ class Models:
                 self._resting[name] = moved(network, "cpu")
         vars(self).pop("style_vgg", None)    # a part of vgg
 
-    def _here(self, name: str, load: Callable[[], object]) -> object:
+    def _here(self, name: str, load: Callable[[], Network]) -> Network:
         return moved(self._resting.pop(name, None) or load(), self.device)
 
     @property
@@ -215,8 +229,12 @@ def load_models(
     return Models(chosen, device, dtype, saving)
 
 
-def nearest(word: str, known: object) -> str:
-    """The tail of a message about a wrong name: the likeliest right one, or all of them."""
+def nearest(word: str, known: Collection[str]) -> str:
+    """The tail of a message about a wrong name: the likeliest right one, or all of them.
+
+    >>> nearest("imagenet", ["tiny", "imagenet256"]), nearest("?", ["tiny", "imagenet256"])
+    ("did you mean 'imagenet256'?", 'there are imagenet256, tiny')
+    """
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
 
@@ -294,6 +312,13 @@ def _latent() -> Latent:
     return Latent.pretrained(weights.home() / "stable-diffusion-v1-5")
 
 
+def _face() -> ArcFace:
+    face = weights.build(ArcFace)
+    # The file is of a time when batch norm did not count its batches; nothing that is computed here reads the counters.
+    counters = {k: v.new_zeros(()) for k, v in face.state_dict().items() if k.endswith("num_batches_tracked")}
+    return weights.load_into(face, counters | _published("arcface-ir-se50"), "arcface-ir-se50")
+
+
 _FFHQ = UNetConfig(model_channels=128, num_res_blocks=1, attention_resolutions=(16,))
 
 PROFILES: dict[str, Profile] = {
@@ -311,23 +336,14 @@ PROFILES: dict[str, Profile] = {
         vit=_vit,
         latent=_latent,
         clips=_ensemble,
-    ),
-    "ffhq256": Profile(
-        "ffhq256",
-        256,
-        _FFHQ,
-        lambda: _published("ffhq_10m"),
-        LearnedVariance,
-        Schedule.linear,
-        (0, 2, 5, 8, 11),
-        _clip,
-        _vgg,
-        vit=_vit,
-        latent=_latent,
-        clips=_ensemble,
+        face=_face,
     ),
 }
-# The same network in another training: the file that the released ZeCon code asks for.
+# The same networks, but for a UNet that was trained on faces.
+PROFILES["ffhq256"] = replace(
+    PROFILES["imagenet256"], name="ffhq256", unet=_FFHQ, unet_weights=lambda: _published("ffhq_10m")
+)
+# The same UNet in another training: the file that the released ZeCon code asks for.
 PROFILES["ffhq256_baseline"] = replace(
     PROFILES["ffhq256"], name="ffhq256_baseline", unet_weights=lambda: _published("ffhq_baseline")
 )

@@ -1,4 +1,4 @@
-"""Does a face stay the same person? For face recognition networks, which are brought along."""
+"""Does a face stay the same person? Asked of a face recognition network, such as ArcFace's."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def identity_distance(face: Tensor, other: Tensor) -> Tensor:
 class Identity:
     """`identity_distance` between picture and source, summed over the batch (DiffuseIT's and DiffusionCLIP's l_id).
 
-    face: portraits (B, 3, 112, 112) in [-1, 1] -> embeddings (B, D), such as ArcFace's IR-SE50. The source's embedding
-    is found once. Differs from the released code, which finds it anew at every step.
+    face: faces (B, 3, 112, 112) in [-1, 1] -> embeddings (B, D), such as `models.ArcFace`. The source's embedding is
+    found once. Differs from the released code, which finds it anew at every step.
     """
 
     face: Callable[[Tensor], Tensor]

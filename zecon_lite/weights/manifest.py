@@ -241,7 +241,7 @@ MANIFEST: dict[str, tuple[WeightFile, ...]] = {
             where="the original is named by TreB1eN/InsightFace_Pytorch; Facexlib publishes the same bytes",
             mirrors=(f"{_HUB}/lithiumice/insightface/resolve/main/InsightFace_Pytorch%2Bmodel_ir_se50.pth",),
             citation="Deng et al. 2019 (ArcFace), arXiv:1801.07698",
-            loaded_by="the identity loss of DiffuseIT for faces",
+            loaded_by="zecon_lite ArcFace",
         ),
     ),
 }
