@@ -16,7 +16,7 @@ PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3
 # A thread that waits gives its core away: nothing lost on a quiet machine, and twice as quick on a busy one.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help book test lab lint bench outputs student teacher slides costs pdf epub linkcheck lighthouse clean
+.PHONY: help book test lab lint bench outputs student teacher slides costs pdf epub linkcheck lighthouse coverage clean
 .NOTPARALLEL:
 
 help:       ## this list
@@ -64,6 +64,11 @@ linkcheck: $(READY)       ## ask the network whether every address in the book s
 
 lighthouse: $(READY)       ## scores of the built book by Lighthouse, which npx fetches; needs node and a browser
 	$(BIN)python book/scripts/lighthouse.py
+
+coverage: $(READY) book       ## every test again, counting lines and branches, into book/assets/coverage.json
+	$(BIN)python tests/browser.py --install
+	$(ALONE) $(BIN)python -m pytest tests notebooks $(NBVAL) $(SPREAD) --cov --cov-branch --cov-report=
+	$(BIN)python book/scripts/covered.py
 
 clean:       ## remove everything built; the environment in .venv stays
 	rm -rf build dist .pytest_cache .ruff_cache

@@ -19,13 +19,14 @@ from .memory import LOW_MEMORY, Memory, Saving
 from .models import VGG, Clip, Latent, UNet, UNetConfig, ViT
 from .presets import PRESETS, Preset
 from .profiles import PROFILES, Models, Profile, load_models
-from .recipes import RECIPES, Recipe, Task, inverted, inverted_as_noise, noised
+from .recipes import RECIPES, Recipe, Task
 from .rerun import Rerun, rerun
 from .samplers import ddim_step, ddpm_step, invert, look, sample
 from .schedule import Schedule
 from .scores import METHODS, Method
 from .state import State, Step
 from .stylize import Result, stylize
+from .ways import inverted, inverted_as_noise, noised
 
 __version__ = "0.1.0"
 

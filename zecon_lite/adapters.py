@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from . import weights
-from .denoiser import Denoiser, Prediction
+from .denoiser import Denoiser, Prediction, UNetDenoiser
 from .latents import fingerprint, write
 from .schedule import Schedule
 
@@ -64,7 +64,9 @@ class Adapter:
         return cls(tensors, about)
 
 
-def tuned(denoiser: Denoiser, adapters: Sequence[Adapter], degrees: Sequence[float] | None = None) -> Denoiser:
+def tuned(
+    denoiser: UNetDenoiser, adapters: Sequence[Adapter], degrees: Sequence[float] | None = None
+) -> UNetDenoiser:
     """The denoiser with each adapter's changes added, each by its degree: 0 leaves it as it is, 1 is as trained.
 
     One network, one pass, whatever the number of adapters; the given denoiser is left alone. Degrees beyond [0, 1]
@@ -85,7 +87,7 @@ def tuned(denoiser: Denoiser, adapters: Sequence[Adapter], degrees: Sequence[flo
             )
         with torch.no_grad():
             for name, change in adapter.changes().items():
-                weight = parameters[name]
+                weight: Tensor = parameters[name]
                 weight += degree * change.view_as(weight).to(weight)
     return replace(denoiser, unet=unet)
 
@@ -145,6 +147,10 @@ def bands(shares: Mapping[int, Sequence[float]]) -> Shares:
     """Shares that change with time: {300: (1, 0), 0: (0.3, 0.7)} is (1, 0) from timestep 300 up and (0.3, 0.7) below.
 
     Early timesteps lay out shapes, late ones textures. Raises ValueError when no band begins at 0.
+
+    >>> shares = bands({300: (1, 0), 0: (0.3, 0.7)})
+    >>> shares(999), shares(300), shares(299)
+    ((1, 0), (1, 0), (0.3, 0.7))
     """
     if 0 not in shares:
         raise ValueError(f"the bands must reach down to timestep 0; got bands from {sorted(shares)}: add one from 0")
@@ -159,12 +165,12 @@ def bands(shares: Mapping[int, Sequence[float]]) -> Shares:
 class Trainable:
     """A copy of a denoiser that learns: the parameters that do, and how to read off what they have learnt."""
 
-    denoiser: Denoiser
+    denoiser: UNetDenoiser
     parameters: Mapping[str, nn.Parameter]
     learnt: Callable[[], dict[str, Tensor]]    # the tensors of an `Adapter`
 
 
-def whole(denoiser: Denoiser) -> Trainable:
+def whole(denoiser: UNetDenoiser) -> Trainable:
     """A copy of which every parameter learns, as in the paper; an attribute is as large as the network, at 2 bytes."""
     start = {name: p.detach() for name, p in denoiser.unet.named_parameters()}
     unet = copy.deepcopy(denoiser.unet).float().requires_grad_(True)
@@ -176,7 +182,7 @@ def whole(denoiser: Denoiser) -> Trainable:
     )
 
 
-def low_rank(denoiser: Denoiser, rank: int, seed: int = 0) -> Trainable:
+def low_rank(denoiser: UNetDenoiser, rank: int, seed: int = 0) -> Trainable:
     """A copy whose convolutions and linear layers learn changes of low rank (LoRA, Hu et al. 2022), through `peft`.
 
     Starts as the denoiser itself: B is 0 and A is drawn from the seed. Raises ValueError for a rank below 1, and

@@ -99,8 +99,12 @@ class Views:
 
         Every image gets the same views: no picture's result depends on its neighbours in the batch. Where a tilted
         view shows nothing it is 0, which is grey. Random numbers are drawn on the CPU: boxes, angles, shifts, corners.
+
+        >>> Views(count=5)(torch.zeros(2, 3, 64, 64), size=32).shape
+        torch.Size([10, 3, 32, 32])
         """
-        boxes = self._boxes(*images.shape[-2:], generator)
+        height, width = images.shape[-2:]
+        boxes = self._boxes(height, width, generator)
         points, inside = pixel_grid(size).expand(self.count, size, size, 2).to(images), None
         if self.jitter:
             turn, tilt = (m.to(images) for m in random_jitter(self.count, size, generator, self.jitter))

@@ -18,6 +18,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,8 +80,9 @@ class Pictures:
 
     def part(self, at: slice) -> Pictures:
         """Some of them."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return Pictures(*(value if value is None else value[at] for value in values))
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        some: dict[str, Any] = {name: value if value is None else value[at] for name, value in values}
+        return Pictures(**some)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ class Benchmark:
         """Every picture in every style, with what is known of it."""
         each = torch.arange(len(image)).repeat_interleave(len(self.styles))
         source, styles = image[each], self.styles * len(image)
-        mask, object, seeds = (value if value is None else value[each] for value in (mask, object, seeds))
+        mask, object = (value if value is None else value[each] for value in (mask, object))
+        seeds = seeds[each]
         other = world.render(world.held_out_seeds(1, start=self.start - 1), size=self.size)
         example = _styled(other.image.expand_as(source), styles, other.seeds.expand_as(seeds))
         return Pictures(source, _styled(source, styles, seeds), example, mask, object, seeds, styles)
@@ -197,7 +200,7 @@ def of_recipe(recipe: str | Recipe, models: Models, loss: str | None = None, wei
     if isinstance(recipe, str) and recipe not in RECIPES:
         raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
     recipe = (RECIPES[recipe] if isinstance(recipe, str) else recipe).fitted_to(models)
-    if loss is not None:
+    if loss is not None and weight is not None:
         recipe = recipe.changed(weights={loss: weight})
 
     def make(asked: Pictures, seed: int) -> Tensor:

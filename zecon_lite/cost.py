@@ -42,7 +42,7 @@ def counted() -> Iterator[dict[str, list[int]]]:
             setattr(owner, method, originals[name])
 
 
-def _counting(door: Callable, count: list[int]) -> Callable:
+def _counting(door: Callable[..., object], count: list[int]) -> Callable[..., object]:
     """The method, counting the pictures of its first argument as they go in and as their gradients come out."""
 
     def returned(gradient: Tensor) -> None:

@@ -6,12 +6,14 @@ the next step, from one forward pass. Samplers, guidance and losses know only th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from .models.unet import UNet
 from .schedule import Schedule
 
 
@@ -27,7 +29,10 @@ class Prediction:
 class Denoiser(Protocol):
     """Anything that reads x_t: a schedule, a call, and encoder features."""
 
-    schedule: Schedule
+    @property
+    def schedule(self) -> Schedule:
+        """The positions that `x` may stand at."""
+        ...
 
     def __call__(self, x: Tensor, i: int) -> Prediction:
         """The belief about x, which stands at position i of `schedule`."""
@@ -43,12 +48,19 @@ class Denoiser(Protocol):
 
 
 @dataclass(frozen=True)
-class _UNetDenoiser:
-    """A UNet and the schedule it was trained on. `feature_blocks`: the encoder blocks that ZeCon compares."""
+class UNetDenoiser(ABC):
+    """A UNet and the schedule it was trained on; the classes below differ in how they read what it puts out.
 
-    unet: nn.Module
+    feature_blocks: the encoder blocks that ZeCon compares.
+    """
+
+    unet: UNet
     schedule: Schedule
     feature_blocks: Sequence[int] = (0, 2, 5, 8, 11)
+
+    @abstractmethod
+    def __call__(self, x: Tensor, i: int) -> Prediction:
+        """See `Denoiser`."""
 
     def _forward(self, x: Tensor, i: int) -> Tensor:
         return self.unet(x, self.schedule.timesteps[i].to(x.device).expand(len(x)))
@@ -58,13 +70,13 @@ class _UNetDenoiser:
         blocks = self.feature_blocks if blocks is None else blocks
         return self.unet.encode(x, x.new_full((len(x),), t), blocks)
 
-    def respace(self, n: int) -> _UNetDenoiser:
+    def respace(self, n: int) -> UNetDenoiser:
         """The same network on n evenly spaced positions of its schedule."""
         return replace(self, schedule=self.schedule.respace(n))
 
 
 @dataclass(frozen=True)
-class LearnedVariance(_UNetDenoiser):
+class LearnedVariance(UNetDenoiser):
     """A UNet that outputs (eps, v); v places the variance between its bounds (Nichol & Dhariwal 2021, eq. 15)."""
 
     def __call__(self, x: Tensor, i: int) -> Prediction:
@@ -77,7 +89,7 @@ class LearnedVariance(_UNetDenoiser):
 
 
 @dataclass(frozen=True)
-class VPrediction(_UNetDenoiser):
+class VPrediction(UNetDenoiser):
     """A UNet that outputs v = sqrt(a) eps - sqrt(1-a) x_0 (Salimans & Ho 2022, section 4); variance as in DDPM eq. 7.
 
     A small network learns v sooner than eps: at high noise, eps asks it to copy its input through the bottleneck.

@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -139,7 +139,7 @@ def _descend(
         eps_text, maps = latent.predict(z_t, i, texts.result, layers)
         eps = classifier_free_guidance(eps_null, eps_text.detach(), method.guidance)
         weight = timestep_weight(s.alphas_cumprod[i], method.alpha_exp, method.sigma_exp)
-        g = dds_gradient(eps, eps_source, weight) if method.delta else sds_gradient(eps, noise, weight)
+        g = dds_gradient(eps, cast(Tensor, eps_source), weight) if method.delta else sds_gradient(eps, noise, weight)
         move, pull = method.weights.get("score", 0) * method.score_scale * g, None
         losses = {"score": g.square().mean((1, 2, 3)).sum().item()}
         if method.contrasts:

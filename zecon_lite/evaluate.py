@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def evaluate(
     seeds: int = 3,
     models: Models | None = None,
     cache: Path | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """The scores of one recipe, or one function of (source, prompts, seed): "overall" and for each of "styles".
 
     Each measure is [mean, low, high] with its 95 % interval over scenes. styles: all of the style world without it.
@@ -118,7 +119,9 @@ def rows_of(
     return rows
 
 
-def compare(rows: Mapping[str, Row], asked: Benchmark, cache: Path | None = None, costs: bool = False) -> dict:
+def compare(
+    rows: Mapping[str, Row], asked: Benchmark, cache: Path | None = None, costs: bool = False
+) -> dict[str, Any]:
     """Everything about every row, ready for `save` and `table`. Raises as the rows' methods do.
 
     costs: whether one more picture of each row is made, to count its network passes and its memory.
@@ -193,7 +196,7 @@ def _make(row: Row, part: Pictures, seed: int) -> tuple[Tensor, float]:
     return images.to_uint8(pictures), time.process_time() - start
 
 
-def _cost(row: Row, asked: Benchmark) -> dict:
+def _cost(row: Row, asked: Benchmark) -> dict[str, Any]:
     """What the row's first picture costs, made alone and not timed."""
     with counted() as passes:
         peak = peak_memory(lambda: row.make(asked.pictures.part(slice(0, 1)), 0))
@@ -231,7 +234,7 @@ def _features(pictures: Tensor) -> dict[str, Tensor]:
     return {key: metrics.judge(name).features(seen) for key, name in zip(FRECHET, metrics.JUDGES, strict=True)}
 
 
-def _summary(pictures: Tensor, asked: Benchmark) -> dict:
+def _summary(pictures: Tensor, asked: Benchmark) -> dict[str, Any]:
     """A row's numbers, from its uint8 pictures (seeds, n, 3, H, W): overall, by style, and each scene's mean."""
     want, each = asked.pictures, [images.from_unit(p.float() / 255) for p in pictures]
     by_seed = [scores(p, want) for p in each]
@@ -242,12 +245,12 @@ def _summary(pictures: Tensor, asked: Benchmark) -> dict:
     def numbers(which: Tensor) -> dict[str, list[float]]:
         return {k: [round(x, 4) for x in metrics.interval(v[which], scene[which])] for k, v in found.items()}
 
-    by_style = {}
+    by_style: dict[str, dict[str, Any]] = {}
     for style in asked.styles:
         at = torch.tensor([k for k, name in enumerate(want.styles) if name == style])
         distances = {k: _distance([d[k][at] for d in drawn], true[k][at]) for k in FRECHET}
         by_style[style] = numbers(torch.tensor([name == style for name in styles])) | distances
-    overall = numbers(torch.ones(len(scene), dtype=torch.bool))
+    overall: dict[str, Any] = numbers(torch.ones(len(scene), dtype=torch.bool))
     overall |= {key: _mean([row[key] for row in by_style.values()]) for key in FRECHET}
     means = {k: v.unflatten(0, (asked.seeds, asked.scenes, -1)).mean((0, 2)) for k, v in found.items()}
     return {
@@ -263,13 +266,16 @@ def _distance(drawn: Sequence[Tensor], true: Tensor) -> float | None:
 
 
 def _mean(numbers: Sequence[float | None]) -> float | None:
-    return None if None in numbers else round(sum(numbers) / len(numbers), 3)
+    known = [number for number in numbers if number is not None]
+    return None if len(known) < len(numbers) else round(sum(known) / len(known), 3)
 
 
 # --------------------------------------------------------------------------------------------------------- the report
 
 
-def table(measured: Mapping, keys: Sequence[str] = (), style: str | None = None) -> tuple[list[str], list[list[str]]]:
+def table(
+    measured: Mapping[str, Any], keys: Sequence[str] = (), style: str | None = None
+) -> tuple[list[str], list[list[str]]]:
     """Headings and cells, one line for each row: "0.85 (0.80 to 0.90)", of all styles or of one.
 
     keys: which measures and costs, and in which order; all that were measured, Fréchet distances too, without it.
@@ -285,7 +291,11 @@ def table(measured: Mapping, keys: Sequence[str] = (), style: str | None = None)
 
 
 def cell(value: Sequence[float] | Mapping[str, Sequence[int]] | float | None) -> str:
-    """A number with its interval, a number, networks with their passes, or a dash where there is nothing."""
+    """A number with its interval, a number, networks with their passes, or a dash where there is nothing.
+
+    >>> cell((0.85, 0.8, 0.9)), cell(0.85), cell({"UNet": (50, 25)}), cell(None)
+    ('0.85 (0.80 to 0.90)', '0.85', 'UNet 50 + 25', '-')
+    """
     if value is None or value == {}:
         return "-"
     if isinstance(value, int | float):
@@ -296,7 +306,7 @@ def cell(value: Sequence[float] | Mapping[str, Sequence[int]] | float | None) ->
     return f"{mean:.2f} ({low:.2f} to {high:.2f})"
 
 
-def save(measured: Mapping, path: Path) -> Path:
+def save(measured: Mapping[str, Any], path: Path) -> Path:
     """Write the numbers as JSON, one measure a line; the file appears whole or not at all."""
     text = re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", json.dumps(measured, indent=1))
     with replacing(path) as partial:

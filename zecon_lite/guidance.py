@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ class Guidance:
         """d(sum of terms) / dx, (B, 3, H, W), scaled to `strength` where one is set; None when every weight is zero."""
         if not terms:
             return None
-        total = sum(terms.values())
+        total: Any = sum(terms.values())    # a sum begins with the number 0
         (grad,) = torch.autograd.grad(total, x)
         if not torch.isfinite(grad).all():
             raise FloatingPointError(

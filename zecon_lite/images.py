@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from math import ceil, sqrt
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -98,10 +99,10 @@ def photograph(name: str) -> Tensor:
     """A photograph that ships inside scikit-image, (1, 3, H, W) in [-1, 1]; PHOTOGRAPHS has the names and credits."""
     if name not in _SHIPPED:
         raise ValueError(f"no photograph named {name!r}; there are {', '.join(_SHIPPED)}")
-    package = find_spec("skimage")
-    if package is None:
+    folders = getattr(find_spec("skimage"), "submodule_search_locations", None)
+    if not folders:
         raise ModuleNotFoundError("the photographs ship inside scikit-image: pip install scikit-image")
-    return load(Path(package.submodule_search_locations[0]) / "data" / _SHIPPED[name][0])
+    return load(Path(folders[0]) / "data" / _SHIPPED[name][0])
 
 
 def fit(image: Tensor, size: int, mode: str = "native", multiple: int = 8) -> Tensor:
@@ -111,6 +112,10 @@ def fit(image: Tensor, size: int, mode: str = "native", multiple: int = 8) -> Te
     pixels so that it divides. "crop" takes the centre square. "pad" fits the whole picture into a square and repeats
     its edges around it; `unpad` takes them off again.
     Raises ValueError for an unknown mode, a size that `multiple` does not divide, and more than 4:1 (except "crop").
+
+    >>> photo = torch.zeros(1, 3, 300, 500)
+    >>> fit(photo, 64).shape, fit(photo, 64, "crop").shape
+    (torch.Size([1, 3, 64, 104]), torch.Size([1, 3, 64, 64]))
     """
     check(image)
     if mode not in ("native", "crop", "pad"):
@@ -137,7 +142,8 @@ def fit(image: Tensor, size: int, mode: str = "native", multiple: int = 8) -> Te
 
 def unpad(image: Tensor, like: Tensor) -> Tensor:
     """What `fit(like, size, "pad")` put inside the square `image`: (B, 3, size, size) without the repeated edges."""
-    rows, columns = _letterbox(*like.shape[-2:], image.shape[-1])
+    height, width = like.shape[-2:]
+    rows, columns = _letterbox(height, width, image.shape[-1])
     return image[..., rows, columns]
 
 
@@ -208,7 +214,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         raise FileNotFoundError(f"there is no file {path}: check the spelling and the folder")
     try:
         with _large_pictures_allowed(), Image.open(path) as picture:
-            if picture.format == "PNG":
+            if isinstance(picture, PngImagePlugin.PngImageFile):
                 return {key: str(value) for key, value in picture.text.items()}
             found = json.loads(picture.getexif().get(DESCRIPTION, "{}"))
     except json.JSONDecodeError:    # a camera's own description
@@ -229,7 +235,11 @@ def from_unit(image: Tensor) -> Tensor:
 
 
 def to_uint8(image: Tensor) -> Tensor:
-    """[-1, 1] -> uint8 in [0, 255], rounded and clamped, same shape. Raises ValueError for NaN or infinity."""
+    """[-1, 1] -> uint8 in [0, 255], rounded and clamped, same shape. Raises ValueError for NaN or infinity.
+
+    >>> to_uint8(torch.tensor([-1.0, 0.0, 1.0, 1.3]))
+    tensor([  0, 128, 255, 255], dtype=torch.uint8)
+    """
     if not torch.isfinite(image).all():
         raise ValueError("the picture holds NaN or infinity: look at the step that made it")
     return (to_unit(image.detach().float()) * 255).round().clamp(0, 255).to(torch.uint8).cpu()
@@ -327,7 +337,7 @@ def _rgb(picture: Image.Image, span: tuple[float, float]) -> Image.Image:
 
 def _span(picture: Image.Image) -> tuple[float, float]:
     """The values that stand for black and white in a picture of more than 8 bits: by its format where that says so."""
-    low, high = picture.getextrema()
+    low, high = cast("tuple[float, float]", picture.getextrema())    # of its one channel
     if picture.mode != "F" and low >= 0 and high <= 65535:
         return 0.0, 65535.0
     if picture.mode == "F" and low >= 0 and high <= 1:

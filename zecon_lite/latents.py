@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from . import weights
-from .denoiser import Denoiser, Prediction
+from .denoiser import Denoiser, Prediction, UNetDenoiser
 from .files import replacing
 from .progress import bar
 from .samplers import randn_like
@@ -29,6 +29,9 @@ def journey(t0: int, n: int) -> list[int]:
     """n timesteps from 0 to t0, evenly spaced, cut to whole numbers, both ends kept (DiffusionCLIP, Kim et al. 2022).
 
     Raises ValueError unless 2 <= n <= t0 + 1, so that no timestep comes twice.
+
+    >>> journey(500, 6)
+    [0, 100, 200, 300, 400, 500]
     """
     if not 2 <= n <= t0 + 1:
         raise ValueError(f"between timestep 0 and {t0} there are journeys of 2 to {t0 + 1} timesteps; got {n}")
@@ -49,7 +52,7 @@ def transition(
             f"eta {eta} adds noise, on the way back only: give `noise`, and a t_next below t; got {t} to {t_next}"
         )
     a, a_next = s.alphas_cumprod[t], s.alphas_cumprod[t_next] if t_next >= 0 else s.alphas_cumprod.new_ones(())
-    if not eta:
+    if not eta or noise is None:
         return a_next.sqrt() * p.x0 + (1 - a_next).sqrt() * p.eps
     sigma = eta * ((1 - a / a_next) * (1 - a_next) / (1 - a)).sqrt()
     return a_next.sqrt() * p.x0 + (1 - a_next - sigma**2).sqrt() * p.eps + sigma * noise
@@ -142,7 +145,7 @@ def into_domain(
 
 
 def latents(
-    denoiser: Denoiser, images: Tensor, t0: int, n: int, folder: Path | None = None, batch: int = 8
+    denoiser: UNetDenoiser, images: Tensor, t0: int, n: int, folder: Path | None = None, batch: int = 8
 ) -> Tensor:
     """`to_latent` of each picture (B, 3, H, W) along `journey(t0, n)`, inverted `batch` at a time.
 
@@ -159,12 +162,12 @@ def latents(
             made = to_latent(denoiser, images[group], times, lambda _: progress.update()).cpu()
             for k, latent in zip(group, made, strict=True):
                 found[k] = latent
-                if paths[k]:
-                    write(paths[k], {"latent": latent})
+                if path := paths[k]:
+                    write(path, {"latent": latent})
     return torch.stack([found[k] for k in range(len(images))]).to(images)
 
 
-def fingerprint(denoiser: Denoiser) -> str:
+def fingerprint(denoiser: UNetDenoiser) -> str:
     """A short name for these very weights, read in this way: it changes when any of them does."""
     named = sorted(denoiser.unet.state_dict().items())
     return digest(type(denoiser).__name__, denoiser.schedule.alphas_cumprod, *(part for pair in named for part in pair))
@@ -176,8 +179,9 @@ def digest(*parts: str | Tensor) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             total.update(str((part.dtype, tuple(part.shape))).encode())
-            part = part.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
-        total.update(part if not isinstance(part, str) else part.encode())
+            total.update(part.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        else:
+            total.update(part.encode())
     return total.hexdigest()[:16]
 
 

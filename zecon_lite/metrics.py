@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from . import weights
 from .tiny import world
+from .tiny.judges import Judge as JudgeNetwork
 from .tiny.judges import Segmenter, build_judge_a, build_judge_b, overlap
 from .tiny.networks import VGGClassifier
 
@@ -95,7 +97,7 @@ def colour_distance(a: Tensor, b: Tensor, cells: int = 8) -> Tensor:
 # --------------------------------------------------------------------------------------------------------------- style
 
 
-def judge(name: str) -> nn.Module:
+def judge(name: str) -> JudgeNetwork | VGGClassifier:
     """A bundled network that judges looks: one of JUDGES, or "vgg", whose early layers also serve as a content loss.
 
     (B, 3, H, W) in [-1, 1] -> logits of styles (photo first), objects and backgrounds. Raises ValueError for another
@@ -187,10 +189,15 @@ def _symmetric_root(matrix: Tensor) -> Tensor:
 
 # ------------------------------------------------------------------------------------------------ the bundled networks
 
-_BUILDERS = {"vgg": VGGClassifier, "judge_a": build_judge_a, "judge_b": build_judge_b, "segmenter": Segmenter}
+_BUILDERS: dict[str, Callable[[], nn.Module]] = {
+    "vgg": VGGClassifier,
+    "judge_a": build_judge_a,
+    "judge_b": build_judge_b,
+    "segmenter": Segmenter,
+}
 
 
 @cache
-def _bundled(name: str) -> nn.Module:
+def _bundled(name: str) -> Any:
     tensors = weights.read(weights.BUNDLED / f"{name}.safetensors")
     return weights.load_into(weights.build(_BUILDERS[name]), tensors, f"the bundled {name}")

@@ -11,11 +11,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .augment import Views
 from .profiles import Models, nearest
 from .recipes import RECIPES, Recipe
-from .ways import colours_matched, colours_stretched, estimated, stepped
+from .ways import Finish, colours_matched, colours_stretched, estimated, stepped
 
 AS_TYPED = "mac-mvak/ZeCon, a third party's transcription of the paper's Table 5; not checked"
 README = "the README of YSerin/ZeCon"
@@ -53,7 +54,15 @@ class Preset:
 
 
 def preset_named(name: str) -> Preset:
-    """One of `PRESETS`. Raises ValueError for a name that is not there, offering the nearest."""
+    """One of `PRESETS`. Raises ValueError for a name that is not there, offering the nearest.
+
+    >>> mosaic = preset_named("zecon-mosaic")
+    >>> mosaic.prompt, mosaic.profile, mosaic.recipe.skip
+    ('mosaic', 'imagenet256', 25)
+    >>> preset_named("zecon-mosaik")
+    Traceback (most recent call last):
+    ValueError: there is no preset 'zecon-mosaik'; did you mean 'zecon-mosaic'?
+    """
     if name not in PRESETS:
         raise ValueError(f"there is no preset {name!r}; {nearest(name, PRESETS)}")
     return PRESETS[name]
@@ -65,8 +74,9 @@ def as_released(recipe: Recipe) -> Recipe:
     Fresh noise for the source in each loss, the estimate before the last push as result, and colours that are
     stretched before and after they are matched. What released pictures need otherwise is in the recipes already.
     """
-    finish = {stepped: estimated, colours_matched: colours_stretched}.get(recipe.finish, recipe.finish)
-    changes = {"fresh_source_noise": True, "finish": finish}
+    released: dict[Finish, Finish] = {stepped: estimated, colours_matched: colours_stretched}
+    finish = released.get(recipe.finish, recipe.finish)
+    changes: dict[str, Any] = {"fresh_source_noise": True, "finish": finish}
     return replace(recipe, **changes, small={**recipe.small, **changes})
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,10 +27,10 @@ FUNCTION = "function"    # before a function's name in it
 # --------------------------------------------------------------------------------------------------- settings as JSON
 
 
-Functions = Mapping[str, Callable]    # by the names under which they are written down
+Functions = Mapping[str, Callable[..., object]]    # by the names under which they are written down
 
 
-def changes(value: object, base: object, functions: Functions) -> dict[str, object]:
+def changes(value: Any, base: Any, functions: Functions) -> dict[str, object]:
     """What differs in a dataclass from another of its kind, field -> new value, as JSON can hold it.
 
     `changed` puts it back. In a mapping, None stands for an entry that is a function and the same in both.
@@ -39,7 +40,7 @@ def changes(value: object, base: object, functions: Functions) -> dict[str, obje
     return {name: _as_json(new, old, name, functions) for name, new, old in both if new != old}
 
 
-def changed(base: object, found: Mapping[str, object], functions: Functions) -> object:
+def changed(base: Any, found: Mapping[str, Any], functions: Functions) -> Any:
     """The dataclass with what `changes` found. Raises ValueError for a field or function that is not known."""
     values = {}
     known = {field.name for field in fields(base)}
@@ -59,11 +60,12 @@ def changed(base: object, found: Mapping[str, object], functions: Functions) -> 
     return replace(base, **values)
 
 
-def _as_json(new: object, old: object, name: str, functions: Functions) -> object:
+def _as_json(new: Any, old: object, name: str, functions: Functions) -> object:
     if is_dataclass(new) and type(new) is type(old):
         return changes(new, old, functions)
-    if callable(new) and functions.get(getattr(new, "__name__", "")) is new:
-        return {FUNCTION: new.__name__}
+    known_as = getattr(new, "__name__", "")
+    if callable(new) and functions.get(known_as) is new:
+        return {FUNCTION: known_as}
     if isinstance(new, Mapping):
         before = old if isinstance(old, Mapping) else {}
         same = {k for k, v in new.items() if callable(v) and k in before and v == before[k]}
@@ -75,7 +77,7 @@ def _as_json(new: object, old: object, name: str, functions: Functions) -> objec
     raise ValueError(f"its {name} is a function or an object of its own, which a file cannot hold: keep the script")
 
 
-def settings_of(value: object, base: object | None, functions: Functions) -> dict[str, object]:
+def settings_of(value: Any, base: Any | None, functions: Functions) -> dict[str, object]:
     """{"changes": what a recipe or method differs in from the package's own of that name}, or {"refused": why not}."""
     if base is None:
         return {"refused": f"{value.name!r} is not one of the package's own: keep the script that made it"}

@@ -9,12 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .augment import Cuts, Views
-from .denoiser import Denoiser
+from .denoiser import UNetDenoiser
 from .guidance import Guidance, Weight
 from .losses import imagenet_templates
 from .profiles import Models, nearest
@@ -89,7 +90,7 @@ class Recipe:
     fresh_source_noise: bool = False
     unit_embeddings: bool = False
     vgg_unit_range: bool = False
-    small: Mapping[str, object] = field(default_factory=dict)
+    small: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.weights:
@@ -108,7 +109,11 @@ class Recipe:
 
     @property
     def positions(self) -> list[int]:
-        """The plan: the first position as often as asked, then down to 0."""
+        """The plan: the first position as often as asked, then down to 0.
+
+        >>> RECIPES["diffuseit_text"].positions[:12]
+        [59, 59, 59, 59, 59, 59, 59, 59, 59, 59, 58, 57]
+        """
         first = self.steps - self.skip - 1
         return [first] * (self.resample_first - 1) + list(range(first, -1, -1))
 
@@ -119,7 +124,11 @@ class Recipe:
 
     @property
     def reads(self) -> set[str]:
-        """What the losses read of the task, such as {"prompt"}."""
+        """What the losses read of the task.
+
+        >>> sorted(RECIPES["zecon"].reads), sorted(RECIPES["gram_clip"].reads)
+        (['prompt', 'source_prompt'], ['style'])
+        """
         return set().union(*(READS.get(name, ()) for name in self.active))
 
     def restarts(self, step: Step) -> bool:
@@ -141,15 +150,21 @@ class Recipe:
         """The recipe with some numbers replaced; weights are merged into its own, so one can be changed alone.
 
         When only `steps` is given, `skip` keeps its share of them. Raises ValueError for a loss name not in LOSSES.
+
+        >>> longer = RECIPES["zecon"].changed(steps=100, weights={"mse": 1000})
+        >>> longer.steps, longer.skip, longer.weights["mse"], longer.weights["zecon"]
+        (100, 50, 1000, 500)
         """
         if steps is not None and skip is None:
             skip = round(self.skip * steps / self.steps)
-        given = {"steps": steps, "skip": skip, "strength": strength}
+        given: dict[str, Any] = {"steps": steps, "skip": skip, "strength": strength}
         return replace(
             self, weights={**self.weights, **(weights or {})}, **{k: v for k, v in given.items() if v is not None}
         )
 
-    def guidance(self, task: Task, models: Models, denoiser: Denoiser, generator: torch.Generator) -> Guidance | None:
+    def guidance(
+        self, task: Task, models: Models, denoiser: UNetDenoiser, generator: torch.Generator
+    ) -> Guidance | None:
         """The losses of this recipe for this task; None when nothing guides. Raises ValueError as `check` does."""
         check(self, task)
         active, run = self.active, Run(self, task, models, denoiser, generator)
@@ -193,7 +208,7 @@ _PATCHES = Views(count=32, area=(0.01, 0.3))
 _FEW = Views(count=5, area=(0.09, 0.3), stratified=True, jitter=0.3)
 # The bundled UNet knows no more than its little world: deterministic steps from an inverted picture keep to what is
 # there, and a push of fixed strength spares tuning. Few steps, from almost pure noise: palettes must be able to change.
-_SMALL = {
+_SMALL: dict[str, Any] = {
     "forward": inverted,
     "step": ddim_step,
     "steps": 25,
@@ -206,7 +221,7 @@ _SMALL = {
 _CLIP_SMALL = {"clip_global_patch": 1.0, "clip_direction_patch": 1.0, "range": 5.0}
 
 # What both of DiffuseIT's commands say. Beginning again has no limit there; here the fifth time is for good.
-_DIFFUSEIT = {
+_DIFFUSEIT: dict[str, Any] = {
     "forward": noised,
     "resample_first": 10,
     "climb": renoised_as_released,

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ class _Made:
     results: Tensor
     fitted: Tensor
     framing: Framing
-    record: Mapping[str, object]
+    record: Mapping[str, Any]
 
 
 def rerun(
@@ -86,7 +87,7 @@ def rerun(
     return Rerun(picture, same, differences, telling(settings, **made.record), files)
 
 
-def record_in(settings: Mapping[str, str], path: Path) -> dict[str, object]:
+def record_in(settings: Mapping[str, str], path: Path) -> dict[str, Any]:
     """The line for `rerun` in a result's settings. Raises ValueError where it is missing, damaged, or says no."""
     if KEY not in settings:
         raise ValueError(
@@ -110,17 +111,17 @@ def record_in(settings: Mapping[str, str], path: Path) -> dict[str, object]:
 # ------------------------------------------------------------------------------------------------- what it was made of
 
 
-def _input(record: Mapping[str, object], name: str, given: str | Path | Tensor | None, result: Path) -> Path | Tensor:
+def _input(record: Mapping[str, Any], name: str, given: str | Path | Tensor | None, result: Path) -> Path | Tensor:
     """The file of a picture that went in, or the picture itself where it was given."""
     known = record.get(f"{name}_file")
     if isinstance(given, Tensor):
         return images.check(given, name)
-    if given is None and known is None:
-        raise ValueError(
-            f"{result} was made in Python, from a {name} that came from no file: give it, as in "
-            f"rerun(path, {name}=picture), or a file with --{name} FILE"
-        )
     if given is None:
+        if known is None:
+            raise ValueError(
+                f"{result} was made in Python, from a {name} that came from no file: give it, as in "
+                f"rerun(path, {name}=picture), or a file with --{name} FILE"
+            )
         return _found(known, name, result)
     if known is not None and weights.sha256(_existing(Path(given))) != known["sha256"]:
         warnings.warn(
@@ -155,12 +156,12 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _framing(record: Mapping[str, object], multiple: int) -> Framing:
+def _framing(record: Mapping[str, Any], multiple: int) -> Framing:
     side = min(record["source"]["shape"][-2:])
     return Framing(record.get("size", side), multiple, record.get("fit", "native"), record.get("compare", False))
 
 
-def _differences(then: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for name in ("zecon_lite", "torch", "device", "threads"):
         if then.get(name) != now[name]:
             yield f"{name} was {then.get(name)} and is {now[name]}"
@@ -176,10 +177,12 @@ def _differences(then: Mapping[str, object], now: Mapping[str, object]) -> Itera
 # ---------------------------------------------------------------------------------------------------------- made again
 
 
-def _stylized(record: Mapping[str, object], pictures: Mapping[str, Tensor], fit: bool, device) -> _Made:
-    known = {"dtype": (record["dtype"], DTYPES), "recipe": (record["recipe"], RECIPES)}
-    for what, (name, names) in known.items():
-        if name not in names:
+def _stylized(
+    record: Mapping[str, Any], pictures: Mapping[str, Tensor], fit: bool, device: str | torch.device
+) -> _Made:
+    for what, known in (("dtype", DTYPES), ("recipe", RECIPES)):
+        name = record[what]
+        if name not in known:
             raise ValueError(f"there is no {what} {name!r}: take the version of zecon_lite that made the picture")
     models = load_models(record["profile"], device, DTYPES[record["dtype"]], saving=Saving(**record["saving"]))
     framing = _framing(record, models.multiple)
@@ -197,7 +200,7 @@ def _stylized(record: Mapping[str, object], pictures: Mapping[str, Tensor], fit:
     return _Made(result.image, fitted, framing, result.record)
 
 
-def _edited(record: Mapping[str, object], pictures: Mapping[str, Tensor], fit: bool, device) -> _Made:
+def _edited(record: Mapping[str, Any], pictures: Mapping[str, Tensor], fit: bool, device: str | torch.device) -> _Made:
     if record["method"] not in METHODS:
         raise ValueError(
             f"there is no method {record['method']!r}: take the version of zecon_lite that made the picture"

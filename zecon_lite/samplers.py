@@ -35,6 +35,11 @@ def ddim_step(
     """x_{t-1} by DDIM (Song et al. 2021, eq. 12); guidance shifts eps (Dhariwal & Nichol 2021, alg. 2).
 
     eta: 0 is deterministic, 1 has DDPM's variance.
+
+    >>> s, x0, eps = Schedule.cosine(10), torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    >>> belief = Prediction(x0, eps, log_variance=eps)
+    >>> torch.allclose(ddim_step(s, s.noised(x0, 5, eps), 5, belief, None, eps), s.noised(x0, 4, eps))
+    True
     """
     a, a_prev = s.alphas_cumprod[i], s.alphas_cumprod_prev[i]
     eps = s.eps_from_x0(x, i, p.x0)
@@ -77,17 +82,28 @@ def sample(
     return _walk(denoiser, x, positions, guidance, source, step, climb, previous, generator)
 
 
-def _walk(denoiser, x, positions, guidance, source, step, climb, done, generator) -> Iterator[Step]:
+def _walk(
+    denoiser: Denoiser,
+    x: Tensor,
+    positions: Sequence[int],
+    guidance: Guidance | None,
+    source: Tensor | None,
+    step: StepRule,
+    climb: ClimbRule,
+    done: Step | None,
+    generator: torch.Generator | None,
+) -> Iterator[Step]:
     s, at = denoiser.schedule, positions[0]
     for i in positions:
         for to in range(at + 1, i + 1):  # the plan climbs: forget a little
             x = climb(s, x, to, randn_like(x, generator))
         noise = randn_like(x, generator)
         x = x.detach().requires_grad_(guidance is not None)
-        grad, state, terms = None, None, {}
+        grad: Tensor | None = None
+        state, terms = None, {}
         with torch.set_grad_enabled(guidance is not None):
             p = denoiser(x, i)  # one pass: x0, eps, variance
-            if guidance is not None:
+            if guidance is not None and source is not None:
                 state = look(s, x, i, p, source, done, generator)
                 terms = guidance.terms(state)
                 grad = guidance.gradient(terms, x, s, i)
@@ -158,7 +174,9 @@ def randn_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
 
 
-def _check_plan(denoiser, x, positions, guidance, source) -> None:
+def _check_plan(
+    denoiser: Denoiser, x: Tensor, positions: Sequence[int], guidance: Guidance | None, source: Tensor | None
+) -> None:
     n = len(denoiser.schedule)
     if x.ndim != 4:
         raise ValueError(f"x must be (B, 3, H, W); got {tuple(x.shape)}: add a batch dimension with x[None]")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +18,12 @@ from .profiles import nearest
 
 
 def classifier_free_guidance(eps_null: Tensor, eps_text: Tensor, guidance: float) -> Tensor:
-    """eps_null + guidance (eps_text - eps_null), any shape (Ho & Salimans 2022, eq. 6, with guidance = 1 + their w)."""
+    """eps_null + guidance (eps_text - eps_null), any shape (Ho & Salimans 2022, eq. 6, with guidance = 1 + their w).
+
+    >>> import torch
+    >>> classifier_free_guidance(torch.tensor(1.0), torch.tensor(2.0), guidance=7.5)
+    tensor(8.5000)
+    """
     return eps_null + guidance * (eps_text - eps_null)
 
 
@@ -106,7 +112,7 @@ class Method:
         rate: float | None = None,
     ) -> Method:
         """The method with some numbers replaced; weights are merged into its own."""
-        given = {"iterations": iterations, "guidance": guidance, "rate": rate}
+        given: dict[str, Any] = {"iterations": iterations, "guidance": guidance, "rate": rate}
         return replace(
             self, weights={**self.weights, **(weights or {})}, **{k: v for k, v in given.items() if v is not None}
         )

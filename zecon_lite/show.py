@@ -16,6 +16,7 @@ from torch import Tensor
 from . import images
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 WIDTH, DPI = 9.0, 100    # inches and dots per inch: as wide as a page of the book, and small as a file
@@ -126,7 +127,9 @@ def pca(feature_map: Tensor) -> Tensor:
     return components.T.reshape(1, 3, *feature_map.shape[1:]).float()
 
 
-def _figure(size: tuple[float, float], places: tuple[int, int], width_ratios: Sequence[float] | None = None):
+def _figure(
+    size: tuple[float, float], places: tuple[int, int], width_ratios: Sequence[float] | None = None
+) -> tuple[Figure, np.ndarray]:
     """A figure (width, height in inches), its axes (rows, columns); closed, so that a notebook shows it only once."""
     import matplotlib.pyplot as plt
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -159,7 +160,7 @@ def _walk(
     """The steps of the run that was kept; where the recipe says so it begins again, a limited number of times."""
     denoiser = models.denoiser.respace(recipe.steps)
     guidance = recipe.guidance(task, models, denoiser, generator)
-    parts = {"guidance": guidance, "source": task.source, "step": recipe.step, "climb": recipe.climb}
+    parts: dict[str, Any] = {"guidance": guidance, "source": task.source, "step": recipe.step, "climb": recipe.climb}
     plan, last = recipe.positions, None
     with bar(len(plan), recipe.name if task.prompt is None else f"{recipe.name}: {task.prompt}") as progress:
         for left in range(recipe.attempts - 1, -1, -1):

@@ -2,6 +2,9 @@
 
 A loss of your own becomes one that recipes can name by one entry in `LOSSES`, and one in `READS` where it reads a
 prompt or the style picture.
+
+    >>> [name for name, read in READS.items() if "style" in read]
+    ['clip_image', 'gram', 'cls_style', 'style_mse']
 """
 
 from __future__ import annotations
@@ -9,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from . import losses
 from .augment import Views
-from .denoiser import Denoiser
+from .denoiser import UNetDenoiser
 from .guidance import Loss
 from .models.vgg import VGG
 from .profiles import Models
@@ -32,8 +35,18 @@ class Run:
     recipe: Recipe
     task: Task
     models: Models
-    denoiser: Denoiser
+    denoiser: UNetDenoiser
     generator: torch.Generator
+
+    @property
+    def prompt(self) -> str | tuple[str, ...]:
+        """The task's, for losses that read it: `recipes.check` has seen that it is there."""
+        return cast("str | tuple[str, ...]", self.task.prompt)
+
+    @property
+    def style(self) -> Tensor:
+        """The task's style picture, likewise."""
+        return cast(Tensor, self.task.style)
 
     @property
     def whole(self) -> Views:
@@ -48,7 +61,7 @@ class Run:
     def ensemble(self) -> losses.ClipEnsemble:
         return losses.ClipEnsemble(
             self.models.clips,
-            self.task.prompt,
+            self.prompt,
             self.task.source_prompt,
             self.recipe.cuts,
             self.recipe.templates(),
@@ -59,7 +72,7 @@ class Run:
     def style_embedding(self) -> Tensor:
         """(1 or B, D): what CLIP sees in the style picture."""
         with torch.no_grad():
-            return self.models.clip.image(self.task.style)
+            return self.models.clip.image(self.style)
 
     def in_range(self, vgg: VGG) -> VGG:
         """The network, reading pictures in the range that the recipe says."""
@@ -69,7 +82,7 @@ class Run:
         return losses.ClipDistance(self.models.clip, wanted, views, generator=self.generator)
 
     def clip_direction(self, views: Views) -> Loss:
-        texts, how = (self.task.prompt, self.task.source_prompt), (self.recipe.same_views, self.recipe.unit_embeddings)
+        texts, how = (self.prompt, self.task.source_prompt), (self.recipe.same_views, self.recipe.unit_embeddings)
         return losses.ClipDirection(self.models.clip, *texts, views, *how, generator=self.generator)
 
 
@@ -77,21 +90,21 @@ Builder = Callable[[Run], Loss]
 
 # In the order in which released code adds its terms up, which is also the order of their random draws.
 LOSSES: dict[str, Builder] = {
-    "clip_global": lambda run: run.clip_distance(run.task.prompt, run.whole),
-    "clip_global_patch": lambda run: run.clip_distance(run.task.prompt, run.recipe.views),
+    "clip_global": lambda run: run.clip_distance(run.prompt, run.whole),
+    "clip_global_patch": lambda run: run.clip_distance(run.prompt, run.recipe.views),
     "clip_direction": lambda run: run.clip_direction(run.whole),
     "clip_direction_patch": lambda run: run.clip_direction(run.recipe.views),
     "clip_ensemble": lambda run: run.ensemble,
     "clip_image": lambda run: run.clip_distance(run.style_embedding, run.recipe.views),
-    "gram": lambda run: losses.GramDistance(run.in_range(run.models.style_vgg), run.task.style),
+    "gram": lambda run: losses.GramDistance(run.in_range(run.models.style_vgg), run.style),
     "key_self_similarity": lambda run: losses.KeySelfSimilarity(run.features),
     "key_contrast": lambda run: losses.KeyContrast(run.features, run.recipe.tau),
     "key_contrast_adaptive": lambda run: losses.KeyContrast(
         run.features, run.recipe.tau, losses.ContentFactor(run.ensemble)
     ),
     "cls_divergence": lambda run: losses.ClsDivergence(run.features),
-    "cls_style": lambda run: losses.ClsStyle(run.features, run.task.style),
-    "style_mse": lambda run: losses.PixelDistance(run.task.style),
+    "cls_style": lambda run: losses.ClsStyle(run.features, run.style),
+    "style_mse": lambda run: losses.PixelDistance(run.style),
     "identity": lambda run: losses.Identity(run.models.face),
     "zecon": lambda run: losses.ZeCon(
         run.denoiser, patches=run.recipe.patches, tau=run.recipe.tau, generator=run.generator

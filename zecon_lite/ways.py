@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,10 +73,10 @@ class Overflow:
     limit: float = 5e-5
 
     def __call__(self, step: Step) -> bool:
-        return ((step.x0 - step.x0.clamp(-1, 1)).square().mean((1, 2, 3)) > self.limit).any().item()
+        return bool(((step.x0 - step.x0.clamp(-1, 1)).square().mean((1, 2, 3)) > self.limit).any())
 
 
-Finish = Callable[[Step, Tensor | None], Tensor]    # the last step, the style picture
+Finish = Callable[[Step, Any], Tensor]    # the last step, the style picture: a Tensor, or None for recipes without
 
 
 def stepped(step: Step, style: Tensor | None) -> Tensor:
@@ -88,11 +89,11 @@ def estimated(step: Step, style: Tensor | None) -> Tensor:
     return step.x0
 
 
-def colours_matched(step: Step, style: Tensor | None) -> Tensor:
+def colours_matched(step: Step, style: Tensor) -> Tensor:
     """`estimated`, with the colours of the style picture (DiffuseIT's --use_colormatch; clipped, not stretched)."""
     return match_colours(step.x0, style)
 
 
-def colours_stretched(step: Step, style: Tensor | None) -> Tensor:
+def colours_stretched(step: Step, style: Tensor) -> Tensor:
     """`estimated`, with the style picture's colours as released: stretched before and after (see `match_colours`)."""
     return match_colours(step.x0, style, stretch=True)

@@ -37,7 +37,7 @@ class Fit(str, Enum):
 @contextmanager
 def plain_messages() -> Iterator[None]:
     """Errors a user can mend, and warnings, become sentences on stderr."""
-    def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    def show_warning(message: Warning | str, *rest: object, **named: object) -> None:
         say(str(message), "warning", "yellow")
 
     try:
@@ -62,7 +62,11 @@ def say(message: str, kind: str = "error", style: str = "red") -> None:
 
 
 def weights_of(given: list[str]) -> dict[str, float]:
-    """["zecon=500"] -> {"zecon": 500.0}."""
+    """The weights that --weight gave.
+
+    >>> weights_of(["zecon=500", "mse = 0.1"])
+    {'zecon': 500.0, 'mse': 0.1}
+    """
     weights = {}
     for entry in given:
         name, _, number = entry.partition("=")
@@ -106,7 +110,7 @@ def names_of(photos: Sequence[Path]) -> list[str]:
     """A name for the results of each photograph; cat.jpg and cat.png must not become the same file."""
     stems = Counter(path.stem for path in photos)
     names = [path.stem if stems[path.stem] == 1 else path.name.replace(".", "_") for path in photos]
-    again = Counter()    # a/cat.jpg and b/cat.jpg
+    again: Counter[str] = Counter()    # a/cat.jpg and b/cat.jpg
     for k, name in enumerate(names):
         again[name] += 1
         names[k] = name if again[name] == 1 else f"{name}_{again[name]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -67,7 +67,7 @@ def edit(
         if method not in METHODS:
             raise ValueError(f"there is no method {method!r}; {nearest(method, METHODS)}")
         chosen = METHODS[method].changed(weights=weights_of(weight or []), iterations=iterations, guidance=guidance)
-        given = {"layers": tuple(layers or ()), "patch_sizes": tuple(patch_size or ())}
+        given: dict[str, Any] = {"layers": tuple(layers or ()), "patch_sizes": tuple(patch_size or ())}
         chosen = replace(chosen, contrast=replace(chosen.contrast, **{k: v for k, v in given.items() if v}))
         if source_prompt is None and chosen.needs_source_prompt:
             raise ValueError(f'{method} compares with the source: say what it shows, as in --source-prompt "a cat"')

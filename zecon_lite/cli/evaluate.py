@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
@@ -92,7 +92,7 @@ def evaluate(
         typer.echo(f"saved {output}")
 
 
-def _print(measured: dict, asked: Benchmark) -> None:
+def _print(measured: dict[str, Any], asked: Benchmark) -> None:
     """A column for each row of the JSON: its measures over all styles, then its style accuracy in each."""
     from ..evaluate import table
 

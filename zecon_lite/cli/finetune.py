@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, SUFFIXES, plain_messages, say
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..denoiser import Denoiser
+    from ..profiles import Models
 
 RANK_HELP = "Rank of the learnt changes (LoRA); the library peft is needed. Without it, all weights learn."
 PER_STEP_HELP = "Update after each step, with a gradient through that step alone: less memory still."
@@ -55,7 +61,8 @@ def finetune(
         check_adapter_name(output)
         photos = _photos(folder)
         models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())
-        given = {"epochs": epochs, "lr": lr, "t0": t0, "rank": rank, "looks": step_by_step if per_step else None}
+        looks = step_by_step if per_step else None
+        given: dict[str, Any] = {"epochs": epochs, "lr": lr, "t0": t0, "rank": rank, "looks": looks}
         settings = FINETUNE.fitted_to(models)
         settings = dataclasses.replace(settings, **{k: v for k, v in given.items() if v is not None})
         unfinished = output.with_name(f"{output.name}.unfinished")
@@ -73,7 +80,7 @@ def finetune(
             *_, last = run
         except ModuleNotFoundError as e:    # a rank without peft
             raise ValueError(str(e)) from e
-        last.adapter.save(output)
+        last.adapter.save(output)  # type: ignore[union-attr]  # the last one always has it
         unfinished.unlink(missing_ok=True)
         typer.echo(f"saved {output} ({output.stat().st_size / 1e6:.1f} MB, from {len(photos)} photographs)")
 
@@ -123,7 +130,7 @@ def apply(
             source = into_domain(models.denoiser, source, settings.t0, rounds=unseen, generator=generator).clamp(-1, 1)
         if mix:
             each = [tuned(models.denoiser, [adapter]) for adapter in loaded]
-            pupil = degree_of_change(models.denoiser, each, degrees)
+            pupil: Denoiser = degree_of_change(models.denoiser, each, degrees)
         else:
             pupil = tuned(models.denoiser, loaded, degrees)
         result = translate(source, pupil, models=models, settings=settings)
@@ -161,7 +168,7 @@ def _photos(folder: Path) -> list[Path]:
     return photos
 
 
-def _pictures(photos: list[Path], models):
+def _pictures(photos: list[Path], models: Models) -> Tensor:
     """The photographs as squares of the networks' own size, (B, 3, H, W); those that cannot be read are named."""
     import torch
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .common import MODELS, RESULT, plain_messages
+
+if TYPE_CHECKING:
+    from ..rerun import Rerun
 
 SOURCE_HELP = "The photograph, where it has moved; another one gets the same treatment."
 STYLE_HELP = "The style picture, where it has moved."
@@ -46,7 +49,7 @@ def rerun(
         raise typer.Exit(1)
 
 
-def _distance(made, file: Path) -> str:
+def _distance(made: Rerun, file: Path) -> str:
     """How far the new picture is from that in the file."""
     from .. import images
 

@@ -30,10 +30,12 @@ from .common import (
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from tqdm import tqdm
 
     from ..profiles import Models
     from ..provenance import Framing
     from ..recipes import Recipe
+    from ..state import Step
 
 ASKED_HELP = (
     'Photographs, or folders of them; then what they shall look like, as in "a pencil sketch". Recipes that read a '
@@ -122,16 +124,17 @@ def stylize(
         chosen = as_released(chosen) if released else chosen
         chosen = chosen.changed(weights=weights_of(weight or []), steps=steps, skip=skip, strength=strength)
         painting = None if style is None else images.load(style)
-        for prompt in prompts or [None]:
-            check(chosen, Task(None, prompt, source_prompt, painting))    # before anything is loaded or written
+        wanted: list[str | None] = [*prompts] or [None]
+        for text in wanted:    # before anything is loaded or written
+            check(chosen, Task(None, text, source_prompt, painting))  # type: ignore[arg-type]  # no source yet
         count, instead = batch if not compare else 1, style.stem if style else chosen.name
-        jobs = _jobs(photos, prompts or [None], instead, output, count)
+        jobs = _jobs(photos, wanted, instead, output, count)
         for target in (target for job in jobs for target in job.targets):
             images.check_destination(target)
 
         framing = Framing(size or models.size, models.multiple, fit.value, compare)
 
-        def work(job: _Job, on_step: Callable) -> None:
+        def work(job: _Job, on_step: Callable[[Step], None]) -> None:
             source = images.load(job.photo)
             fitted = framing.fitted(source)
             result = restyle(
@@ -179,7 +182,9 @@ class _Job:
         return self.photo.name if self.prompt is None else f"{self.photo.name}, {self.prompt}"
 
 
-def _all_of(jobs: Sequence[_Job], work: Callable, steps_each: int, progress) -> None:
+def _all_of(
+    jobs: Sequence[_Job], work: Callable[[_Job, Callable[[Step], None]], None], steps_each: int, progress: tqdm
+) -> None:
     """Do every job; where one of several fails, say so and go on. Raises ValueError at the end, naming them."""
     failed = []
     for k, job in enumerate(jobs):
@@ -224,7 +229,8 @@ def _jobs(
     several = len(photos) * len(prompts) > 1 or any(path.is_dir() for path in given)
     if several and output is not None and not output.is_dir():
         raise FileNotFoundError(f"there is no folder {output}: several results need one, so make it first")
-    jobs, taken = [], set()
+    jobs: list[_Job] = []
+    taken: set[Path] = set()
     for photo, name in zip(photos, names_of(photos), strict=True):
         for prompt in prompts:
             targets = targets_of(name, prompt or instead, output, count)

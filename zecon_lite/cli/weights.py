@@ -31,7 +31,8 @@ def list_files() -> None:
         whole = partial(Column, no_wrap=True)
         table = Table(whole("name"), whole("size"), "here", "licence", Column("used by", overflow="fold"))
         for name, files in MANIFEST.items():
-            size = None if any(file.size is None for file in files) else sum(file.size for file in files)
+            sizes = [file.size for file in files if file.size is not None]
+            size = sum(sizes) if len(sizes) == len(files) else None
             user = ", ".join(files[0].profiles) or files[0].loaded_by
             table.add_row(*map(Text, (name, readable(size), _state(files), files[0].licence, user)))
         Console().print(table)
@@ -99,7 +100,7 @@ def _chosen(names: list[str]) -> list[WeightFile]:
     from ..profiles import nearest
     from ..weights import MANIFEST, needed_by
 
-    chosen = {}
+    chosen: dict[str, WeightFile] = {}
     for name in names:
         files = MANIFEST.get(name) or needed_by(name)
         if not files:

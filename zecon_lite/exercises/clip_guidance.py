@@ -29,7 +29,7 @@ def _direction(
     return 1 - F.cosine_similarity(image - source_image, text - source_text, dim=-1)
 
 
-def _push(generator: torch.Generator) -> tuple:
+def _push(generator: torch.Generator) -> tuple[Tensor, ...]:
     return *pictures(generator, 3), *levels(generator, 1)
 
 

@@ -17,7 +17,7 @@ def _x0(x: Tensor, eps: Tensor, a: Tensor) -> Tensor:
     return (x - (1 - a).sqrt() * eps) / a.sqrt()
 
 
-def _walk_down(generator: torch.Generator) -> tuple:
+def _walk_down(generator: torch.Generator) -> tuple[Tensor, ...]:
     a_prev, a = levels(generator, 2)
     eta = 0.2 + 0.6 * torch.rand((), generator=generator, dtype=torch.float64)
     x, eps, noise = pictures(generator, 3)
@@ -36,7 +36,7 @@ def _ddim(
     return a_prev.sqrt() * _x0(x, eps, a) + old * eps + sigma * noise
 
 
-def _walk_up(generator: torch.Generator) -> tuple:
+def _walk_up(generator: torch.Generator) -> tuple[Tensor, ...]:
     a, a_next = levels(generator, 2)
     return *pictures(generator, 2), a, a_next
 
@@ -45,7 +45,7 @@ def _climb(x: Tensor, eps: Tensor, a: Tensor, a_next: Tensor) -> Tensor:
     return a_next.sqrt() * _x0(x, eps, a) + (1 - a_next).sqrt() * eps
 
 
-def _climb_with_network(generator: torch.Generator) -> tuple:
+def _climb_with_network(generator: torch.Generator) -> tuple[object, ...]:
     a, a_next = levels(generator, 2)
     return torch.tanh, *pictures(generator, 1), a, a_next, 3
 

@@ -11,7 +11,7 @@ from .draws import levels, pictures
 from .grading import Exercise
 
 
-def _noisy_picture(generator: torch.Generator) -> tuple:
+def _noisy_picture(generator: torch.Generator) -> tuple[Tensor, ...]:
     return *pictures(generator, 2), *levels(generator, 1)
 
 
@@ -23,7 +23,7 @@ def _x0(x: Tensor, eps: Tensor, a: Tensor) -> Tensor:
     return (x - (1 - a).sqrt() * eps) / a.sqrt()
 
 
-def _batch(generator: torch.Generator) -> tuple:
+def _batch(generator: torch.Generator) -> tuple[object, ...]:
     x0, eps = (torch.randn((4, 3, 4, 4), generator=generator) for _ in range(2))
     return torch.tanh, x0, torch.rand(4, generator=generator), eps
 
@@ -41,7 +41,7 @@ def _simple_loss(
     return (network(x) - eps).square().mean()
 
 
-def _walk(generator: torch.Generator) -> tuple:
+def _walk(generator: torch.Generator) -> tuple[Tensor, ...]:
     a_prev, a = levels(generator, 2)
     x, x0, noise = pictures(generator, 3)
     return x, x0, a, a_prev, noise

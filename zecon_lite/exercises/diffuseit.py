@@ -9,12 +9,12 @@ from torch import Tensor
 from .grading import Exercise, Question
 
 
-def _embeddings(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _embeddings(generator: torch.Generator) -> tuple[Tensor, ...]:
     # Of different lengths: who forgets to normalise must get other numbers.
     return tuple(length * torch.randn(8, generator=generator) for length in (1.0, 3.0, 0.4))
 
 
-def _plan_sizes(generator: torch.Generator) -> tuple[int, int]:
+def _plan_sizes(generator: torch.Generator) -> tuple[int, ...]:
     return tuple(int(torch.randint(low, low + 9, (), generator=generator)) for low in (12, 3))
 
 
@@ -22,7 +22,7 @@ def _predictions(generator: torch.Generator) -> tuple[Tensor]:
     return (1.2 * torch.randn(3, 3, 4, 5, generator=generator),)
 
 
-def _covariances(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _covariances(generator: torch.Generator) -> tuple[Tensor, ...]:
     return tuple(torch.randn(40, 3, generator=generator, dtype=torch.float64).T.cov() + 0.1 * k for k in range(2))
 
 

@@ -95,7 +95,7 @@ def _mixed(
 # ------------------------------------------------------------------------------------------------ passes and updates
 
 
-def _training_numbers(generator: torch.Generator) -> tuple[int, int, int]:
+def _training_numbers(generator: torch.Generator) -> tuple[int, ...]:
     return tuple(_number(generator, low, 10) for low in (3, 4, 5))
 
 

@@ -36,7 +36,7 @@ class Exercise:
     """
 
     name: str
-    inputs: Callable[[torch.Generator], tuple]
+    inputs: Callable[[torch.Generator], tuple[object, ...]]
     solution: Callable[..., object]
     mistakes: Mapping[str, Callable[..., object]]
     praise: str = "it agrees with the solution on random inputs."
@@ -69,7 +69,7 @@ class Exercise:
                 return Verdict(False, diagnosis)
         return Verdict(False, _difference(found[0], self._run(self.solution, 0)))
 
-    def _arguments(self, seed: int) -> tuple:
+    def _arguments(self, seed: int) -> tuple[object, ...]:
         return self.inputs(torch.Generator().manual_seed(seed))
 
     def _run(self, function: Callable[..., object], seed: int) -> list[Tensor]:
@@ -103,7 +103,7 @@ class Question:
     def _is(self, answer: object, wanted: str | float) -> bool:
         if isinstance(wanted, str):
             return isinstance(answer, str) and answer.strip().lower() == wanted.lower()
-        return isinstance(answer, Real) and abs(answer - wanted) <= self.rtol * abs(wanted)
+        return isinstance(answer, Real) and abs(float(answer) - wanted) <= self.rtol * abs(wanted)
 
 
 def _tensors(values: object) -> list[Tensor]:

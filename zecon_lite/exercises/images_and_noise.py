@@ -14,7 +14,7 @@ def _mixed(x0: Tensor, a: Tensor | float, noise: Tensor) -> Tensor:
     return a**0.5 * x0 + (1 - a) ** 0.5 * noise
 
 
-def _picture_ratio_noise(generator: torch.Generator) -> tuple:
+def _picture_ratio_noise(generator: torch.Generator) -> tuple[Tensor, ...]:
     ratio = 0.1 + 0.8 * torch.rand((), generator=generator, dtype=torch.float64)
     x0, noise = pictures(generator, 2)
     return x0, ratio, noise
@@ -24,7 +24,7 @@ def _noised_to(x0: Tensor, ratio: Tensor, noise: Tensor) -> Tensor:
     return _mixed(x0, ratio / (1 + ratio), noise)
 
 
-def _two_levels(generator: torch.Generator) -> tuple:
+def _two_levels(generator: torch.Generator) -> tuple[Tensor, ...]:
     return *pictures(generator, 1), *levels(generator, 2), *pictures(generator, 1)
 
 
@@ -32,7 +32,7 @@ def _noised_further(x: Tensor, a: Tensor, a_later: Tensor, noise: Tensor) -> Ten
     return _mixed(x, a_later / a, noise)
 
 
-def _step_back(generator: torch.Generator) -> tuple:
+def _step_back(generator: torch.Generator) -> tuple[Tensor, ...]:
     a_prev, a = levels(generator, 2)
     return *pictures(generator, 2), a, a_prev
 

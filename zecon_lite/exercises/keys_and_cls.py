@@ -9,7 +9,7 @@ from torch import Tensor
 from .grading import Exercise, Question
 
 
-def _two_keys(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _two_keys(generator: torch.Generator) -> tuple[Tensor, ...]:
     return tuple(torch.randn(10, 6, generator=generator) for _ in range(2))
 
 
@@ -21,7 +21,7 @@ def _near_keys(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return query, key * (0.3 + 3 * torch.rand(17, 1, generator=generator))
 
 
-def _two_cls(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _two_cls(generator: torch.Generator) -> tuple[Tensor, ...]:
     return tuple(torch.randn(3, 8, generator=generator) for _ in range(2))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from .grading import Exercise, Question
 
 
-def _pairs(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _pairs(generator: torch.Generator) -> tuple[Tensor, ...]:
     return tuple(torch.randn(12, 5, generator=generator) for _ in range(2))
 
 

@@ -12,7 +12,7 @@ from ..scores import classifier_free_guidance, dds_gradient
 from .grading import Exercise, Question
 
 
-def _answers(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+def _answers(generator: torch.Generator) -> tuple[Tensor | float, ...]:
     return *torch.randn(4, 2, 4, 3, 3, generator=generator).unbind(), 7.5
 
 
@@ -21,12 +21,12 @@ def _dds(eps_null: Tensor, eps_text: Tensor, source_null: Tensor, source_text: T
     return dds_gradient(result, classifier_free_guidance(source_null, source_text, w))
 
 
-def _noisy(generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+def _noisy(generator: torch.Generator) -> tuple[Tensor | float, ...]:
     a = 0.1 + 0.8 * torch.rand(1, generator=generator).item()
     return *torch.randn(2, 2, 4, 3, 3, generator=generator).unbind(), a
 
 
-def _rows(generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+def _rows(generator: torch.Generator) -> tuple[Tensor | float, ...]:
     return *(F.normalize(torch.randn(9, 5, generator=generator), dim=1) for _ in range(2)), 0.07
 
 

@@ -10,7 +10,7 @@ from .draws import levels, pictures
 from .grading import Exercise, Question
 
 
-def _run(generator: torch.Generator) -> tuple:
+def _run(generator: torch.Generator) -> tuple[object, ...]:
     source, noise = pictures(generator, 2)
     skip = int(torch.randint(3, 8, (), generator=generator))
     return source, Schedule.linear().respace(20).alphas_cumprod, skip, noise
@@ -21,7 +21,7 @@ def _start(source: Tensor, alphas_cumprod: Tensor, skip: int, noise: Tensor, pos
     return a.sqrt() * source + (1 - a).sqrt() * noise
 
 
-def _band(generator: torch.Generator) -> tuple:
+def _band(generator: torch.Generator) -> tuple[Tensor, ...]:
     n = 2 ** int(torch.randint(1, 4, (), generator=generator))
     energy = 0.005 + 0.05 * torch.rand((), generator=generator, dtype=torch.float64)
     return energy, n, Schedule.cosine().alphas_cumprod
@@ -33,7 +33,7 @@ def _drowned(energy: Tensor, n: int, alphas_cumprod: Tensor, noise: float | None
     return int((ratio > 1).sum())
 
 
-def _two_levels(generator: torch.Generator) -> tuple:
+def _two_levels(generator: torch.Generator) -> tuple[Tensor, ...]:
     return levels(generator, 2)
 
 
@@ -41,7 +41,7 @@ def _released(a: Tensor, a_next: Tensor) -> tuple[Tensor, Tensor]:
     return a.sqrt() + ((1 - a) * a_next).sqrt(), ((1 - a) * (1 - a_next)).sqrt()
 
 
-def _latent(generator: torch.Generator) -> tuple:
+def _latent(generator: torch.Generator) -> tuple[Tensor, ...]:
     return *pictures(generator, 2), *levels(generator, 1)
 
 

@@ -17,7 +17,7 @@ def _two_maps(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return torch.randn(4, 3, 5, generator=generator), torch.randn(4, 6, 2, generator=generator)
 
 
-def _embeddings(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _embeddings(generator: torch.Generator) -> tuple[Tensor, ...]:
     # Short vectors: with chords below 2 a reader who forgets to normalise gets numbers, not NaN.
     return tuple(0.2 * torch.randn(n, 8, generator=generator) for n in (6, 1))
 

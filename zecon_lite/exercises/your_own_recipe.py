@@ -9,7 +9,7 @@ from torch import Tensor
 from .grading import Exercise, Question
 
 
-def _two_batches(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _two_batches(generator: torch.Generator) -> tuple[Tensor, ...]:
     return tuple(torch.rand(3, 3, 6, 6, generator=generator) * 2 - 1 for _ in range(2))
 
 

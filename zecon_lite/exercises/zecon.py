@@ -9,7 +9,7 @@ from .draws import levels, pictures
 from .grading import Exercise, Question
 
 
-def _guess(generator: torch.Generator) -> tuple:
+def _guess(generator: torch.Generator) -> tuple[Tensor, ...]:
     return *pictures(generator, 2), *levels(generator, 1)
 
 
@@ -17,7 +17,7 @@ def _view(x0: Tensor, x: Tensor, f: Tensor) -> Tensor:
     return f * x0 + (1 - f) * x
 
 
-def _slope(generator: torch.Generator) -> tuple:
+def _slope(generator: torch.Generator) -> tuple[Tensor, ...]:
     (grad,) = pictures(generator, 1)
     sizes = torch.tensor([0.01, 3.0]).view(-1, 1, 1, 1)  # one picture pulls hard, the other hardly at all
     strength = 0.2 + torch.rand((), generator=generator, dtype=torch.float64)
@@ -29,7 +29,7 @@ def _scaled(grad: Tensor, strength: Tensor, a: Tensor, over: tuple[int, ...] = (
     return strength / (1 - a).sqrt() * grad / rms
 
 
-def _step(generator: torch.Generator) -> tuple:
+def _step(generator: torch.Generator) -> tuple[Tensor, ...]:
     mean, log_variance, grad, noise = pictures(generator, 4)
     return mean, log_variance - 1, grad, noise
 

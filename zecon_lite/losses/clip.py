@@ -35,6 +35,9 @@ def clip_distance(image: Tensor, text: Tensor) -> Tensor:
     image, text: embeddings (..., D), of any length; returns (...). From CLIP-guided diffusion (Crowson 2021). Unlike
     1 - cosine, its slope keeps growing with the angle up to 180 degrees. The gradient is 0 at equal and at opposite
     vectors.
+
+    >>> clip_distance(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0]))    # (pi / 2)^2 / 2
+    tensor(1.2337)
     """
     chord = (F.normalize(image, dim=-1) - F.normalize(text, dim=-1)).norm(dim=-1)
     return 2 * (chord / 2).clamp(max=1 - 1e-6).asin().square()             # arcsin has no slope at 1
@@ -56,6 +59,10 @@ def clip_direction(
     floor: a picture's change shorter than this counts as if it were so long. Without a floor the gradient grows like
     1 / length, to 1e15 just beside the source; with one it stays below 1 / floor, and at the source itself it points
     along the texts.
+
+    >>> image, source_image = torch.tensor([[3.0, 1.0], [1.0, 1.0], [0.0, 1.0]]), torch.tensor([1.0, 1.0])
+    >>> clip_direction(image, source_image, text=torch.tensor([5.0, 0.0]), source_text=torch.tensor([4.0, 0.0]))
+    tensor([0., 1., 2.])
     """
     if normalize:
         image, source_image, text, source_text = (
@@ -142,7 +149,8 @@ class ClipDirection:
         """What CLIP is shown of each: (B * count, 3, h, w), and as many or B of the source."""
         size = self.clip.size
         if self.same_views:
-            return self.views(torch.cat([view, source_view.detach()]), size, self.generator).chunk(2)
+            looks, source_looks = self.views(torch.cat([view, source_view.detach()]), size, self.generator).chunk(2)
+            return looks, source_looks
         looks = self.views(view, size, self.generator)
         patches = self.views.area is not None
         return looks, source_view if patches else self.views(source_view, size, self.generator)

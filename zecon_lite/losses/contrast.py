@@ -16,7 +16,10 @@ from ..state import State
 class Encoder(Protocol):
     """What ZeCon asks of a denoiser; `denoiser.LearnedVariance` and `denoiser.VPrediction` give it."""
 
-    feature_blocks: Sequence[int]
+    @property
+    def feature_blocks(self) -> Sequence[int]:
+        """The blocks of its encoder that are compared."""
+        ...
 
     def features(self, x: Tensor, t: int, blocks: Sequence[int]) -> list[Tensor]:
         """The outputs of the encoder's `blocks`, [(B, C_k, H_k, W_k)], at training timestep t."""
@@ -30,6 +33,10 @@ def patch_nce(query: Tensor, key: Tensor, tau: float = 0.07) -> Tensor:
     compared with itself alone. tau: the temperature; smaller looks harder at the most similar places.
     Rows are scaled to unit length; the key is a constant. Half precision is computed in float32.
     Raises ValueError when the shapes differ.
+
+    >>> rows = torch.eye(4)
+    >>> patch_nce(rows, rows, tau=1.0), patch_nce(rows, rows.flip(0), tau=1.0)
+    (tensor(0.7437), tensor(1.7437))
     """
     if query.shape != key.shape or query.ndim < 2:
         raise ValueError(

@@ -13,7 +13,15 @@ from ..state import State
 
 
 def gram(features: Tensor) -> Tensor:
-    """F F^T / (C H W) of feature maps (..., C, H, W), F their rows: (..., C, C). No place is left in it."""
+    """F F^T / (C H W) of feature maps (..., C, H, W), F their rows: (..., C, C). No place is left in it.
+
+    >>> features = torch.tensor([[[1.0, 2.0]], [[0.0, 1.0]]])
+    >>> gram(features)
+    tensor([[1.2500, 0.5000],
+            [0.5000, 0.2500]])
+    >>> torch.equal(gram(features), gram(features.flip(-1)))
+    True
+    """
     rows = features.flatten(-2)
     return rows @ rows.mT / (rows.shape[-2] * rows.shape[-1])
 

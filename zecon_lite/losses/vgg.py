@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,4 +27,5 @@ class VGGContent:
         with torch.no_grad():
             wanted = self.vgg(state.source_view)
         layers = zip(self.vgg(state.view), wanted, strict=True)
-        return sum((found - want).square().mean((1, 2, 3)).sum() for found, want in layers)
+        total: Any = sum((found - want).square().mean((1, 2, 3)).sum() for found, want in layers)    # begins with 0
+        return total

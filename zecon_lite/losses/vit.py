@@ -27,7 +27,12 @@ class KeyEncoder(Protocol):
 
 
 def self_similarity(keys: Tensor) -> Tensor:
-    """The cosines between all rows of keys (..., T, D): (..., T, T). What resembles what, whatever it looks like."""
+    """The cosines between all rows of keys (..., T, D): (..., T, T). What resembles what, whatever it looks like.
+
+    >>> self_similarity(torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
+    tensor([[1.0000, 0.7071],
+            [0.7071, 1.0000]])
+    """
     keys = F.normalize(keys, dim=-1)
     return keys @ keys.mT
 

@@ -6,12 +6,16 @@ import difflib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .resize import Resize, by_area
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -28,7 +32,7 @@ class Clip:
     embeddings stay float32.
     """
 
-    model: nn.Module
+    model: CLIP
     tokenizer: Callable[[list[str]], Tensor]
     size: int = 224
     mean: Sequence[float] = OPENAI_MEAN
@@ -141,7 +145,7 @@ class Clip:
     def _warn_of_unknown(self, text: str) -> None:
         unknown_words = getattr(self.tokenizer, "unknown_words", None)
         for word in unknown_words(text) if unknown_words else ():
-            near = difflib.get_close_matches(word, self.tokenizer.words, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(word, getattr(self.tokenizer, "words", ()), n=3, cutoff=0.5)
             hint = f"the nearest it knows: {', '.join(near)}" if near else "it has no word like it"
             warnings.warn(
                 f"the bundled CLIP does not know the word {word!r} ({hint}); it is read as an unknown word",
@@ -150,7 +154,7 @@ class Clip:
             )
 
 
-def _side(model: nn.Module) -> int:
+def _side(model: CLIP) -> int:
     """The side of the square pictures that an open_clip model reads."""
     size = model.visual.image_size
     return size[0] if isinstance(size, tuple) else size

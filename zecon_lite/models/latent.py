@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
@@ -50,8 +51,8 @@ class Latent:
     colours may differ a little. The UNet sees the whole latent.
     """
 
-    autoencoder: nn.Module
-    unet: nn.Module
+    autoencoder: AutoencoderKL
+    unet: UNet2DConditionModel
     text_encoder: nn.Module
     read: Callable[[list[str]], Tensor]
     alphas_cumprod: Tensor
@@ -70,7 +71,8 @@ class Latent:
 
         Raises ValueError for a pipeline of another kind.
         """
-        unet, vae = getattr(pipeline, "unet", None), getattr(pipeline, "vae", None)
+        unet: Any = getattr(pipeline, "unet", None)
+        vae: Any = getattr(pipeline, "vae", None)
         plain = getattr(unet, "config", {}).get("addition_embed_type", "no UNet") is None
         if not plain or vae is None or getattr(pipeline, "text_encoder", None) is None:
             raise ValueError(
@@ -187,7 +189,7 @@ class Latent:
         return eps, [_as_map(seen[name].float(), *z.shape[-2:]) for name in layers]
 
 
-def _keep(seen: dict[str, Tensor], name: str, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+def _keep(seen: dict[str, Tensor], name: str, module: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
     seen[name] = output
 
 
@@ -197,7 +199,7 @@ def _as_map(tokens: Tensor, height: int, width: int) -> Tensor:
     return tokens.mT.unflatten(2, (height // factor, width // factor))
 
 
-def diffusers():
+def diffusers() -> ModuleType:
     """The library. Raises ModuleNotFoundError with the cure where it is not installed."""
     try:
         import diffusers

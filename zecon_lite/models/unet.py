@@ -7,7 +7,7 @@ A small network is the same class with other numbers. Legend: B batch, H W pixel
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -106,7 +106,7 @@ class ResBlock(nn.Module):
             GroupNorm32(g, out_channels), nn.SiLU(), nn.Identity(), nn.Conv2d(out_channels, out_channels, 3, padding=1)
         )
         self.skip_connection = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
-        kinds = {
+        kinds: dict[str | None, Callable[[], nn.Module]] = {
             None: nn.Identity,
             "up": lambda: Upsample(channels, False),
             "down": lambda: Downsample(channels, False),
@@ -151,7 +151,7 @@ class AttentionBlock(nn.Module):
 class TimestepSequential(nn.Sequential):
     """A sequence that hands the timestep embedding to the residual blocks in it."""
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:  # type: ignore[override]  # a Sequential takes one argument
         for layer in self:
             x = layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
         return x
@@ -247,11 +247,11 @@ class UNet(nn.Module):
                 f"picture sides must be multiples of {c.stride} for this UNet; got {tuple(x.shape[-2:])}: "
                 f"use images.fit(picture, {c.image_size})"
             )
-        emb = self.time_embed(timestep_embedding(t, c.model_channels).to(self.time_embed[0].weight.dtype))
+        emb = self.time_embed(timestep_embedding(t, c.model_channels).to(next(self.time_embed.parameters()).dtype))
         h = F.pixel_unshuffle(x, c.patch_size) if c.patch_size > 1 else x
-        return emb, h.to(self.input_blocks[0][0].weight.dtype)
+        return emb, h.to(next(self.input_blocks.parameters()).dtype)
 
-    def _run(self, block: TimestepSequential, h: Tensor, emb: Tensor) -> Tensor:
+    def _run(self, block: nn.Module, h: Tensor, emb: Tensor) -> Tensor:
         if not self.checkpointed:
             return block(h, emb)
         return checkpoint(block, h, emb, use_reentrant=False, preserve_rng_state=False)

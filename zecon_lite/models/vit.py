@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .resize import bilinear
 from .vgg import IMAGENET_MEAN, IMAGENET_STD
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
 
 
 @dataclass(eq=False)
@@ -22,7 +26,7 @@ class ViT:
     products; what is read stays float32.
     """
 
-    model: nn.Module
+    model: VisionTransformer
     size: int = 224
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
@@ -66,7 +70,8 @@ class ViT:
         """
         images = bilinear(images, self.size, self.antialias)
         mean, std = (images.new_tensor(s)[:, None, None] for s in (self.mean, self.std))
-        block, seen = self.model.blocks[-1], {}
+        seen: dict[str, Tensor] = {}
+        block = self.model.blocks[-1]
         hooks = [
             block.attn.qkv.register_forward_hook(lambda module, inputs, output: seen.update(qkv=output)),
             block.register_forward_hook(lambda module, inputs, output: seen.update(tokens=output)),

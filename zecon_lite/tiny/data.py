@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def shard(number: int) -> dict[str, np.ndarray]:
     """
     rng = np.random.default_rng([number, 2303])
     seeds = np.arange(number * SCENES_PER_SHARD, (number + 1) * SCENES_PER_SHARD)
-    scenes = world.render(seeds, size=SIZE)
+    scenes = world.render(seeds.tolist(), size=SIZE)
     objects, backgrounds = scenes.object.numpy(), scenes.background.numpy()
     crops = torch.from_numpy(_photograph_crops(rng)).float().div(127.5).sub(1)
     images = torch.cat([scenes.image, crops])
@@ -54,7 +55,7 @@ def shard(number: int) -> dict[str, np.ndarray]:
         for style, name in enumerate(world.STYLES):
             which = np.flatnonzero(chosen == style)
             if len(which):
-                styled = world.apply_style(name, images[which], seeds[which] + int(rng.integers(1 << 30)))
+                styled = world.apply_style(name, images[which], (seeds[which] + int(rng.integers(1 << 30))).tolist())
                 parts["images"].append(_to_uint8(styled))
                 parts["style"].append(np.full(len(which), style + 1))
                 parts["object"].append(objects[which])
@@ -97,7 +98,8 @@ class Shards:
     """
 
     def __init__(self, folder: Path = FOLDER, pattern: str = "shard_*.npz"):
-        self.folder, self.pattern, self.files = folder, pattern, []
+        self.folder, self.pattern = folder, pattern
+        self.files: list[Path] = []
         self.images, self.labels = (
             torch.empty(0, 3, SIZE, SIZE, dtype=torch.uint8),
             torch.empty(3, 0, dtype=torch.int64),
@@ -151,8 +153,9 @@ def main(argv: list[str] | None = None) -> None:
         for number in range(args.shards):
             path = args.folder / f"shard_{number:04d}.npz"
             if not path.exists():
+                arrays: dict[str, Any] = shard(number)
                 with replacing(path) as partial, open(partial, "wb") as file:
-                    np.savez(file, **shard(number))
+                    np.savez(file, **arrays)
             progress.update()
 
 

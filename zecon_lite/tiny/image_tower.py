@@ -3,6 +3,8 @@
 Imported only when a CLIP is built: timm is heavy.
 """
 
+from typing import Any
+
 from timm.models import register_model
 from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 
@@ -10,8 +12,10 @@ from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 STAGES = ((1, 32, 1), (2, 64, 2), (2, 128, 2), (1, 192, 2))
 
 
-@register_model
-def zecon_tiny_resnet(pretrained=False, pretrained_cfg=None, pretrained_cfg_overlay=None, **kwargs) -> ByobNet:
+@register_model  # type: ignore[untyped-decorator]  # timm's
+def zecon_tiny_resnet(
+    pretrained: bool = False, pretrained_cfg: object = None, pretrained_cfg_overlay: object = None, **kwargs: Any
+) -> ByobNet:
     """A residual network whose stem has no max pooling: the gradient of a maximum reaches one pixel in nine."""
     config = ByoModelCfg(
         blocks=tuple(ByoBlockCfg(type="basic", d=d, c=c, s=s, gs=0, br=1.0) for d, c, s in STAGES),

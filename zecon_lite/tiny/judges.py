@@ -7,6 +7,8 @@ Both read 64 px; `timm` is imported when `judge_b` is built.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from . import world
 
 PLAIN = ((48,), (80, 80), (144, 144))  # channels of the convolutions at 32, 16 and 8 positions a side
-CONVNEXT = {"depths": (1, 2, 3, 1), "dims": (24, 48, 96, 128), "patch_size": 2, "ls_init_value": None}
+CONVNEXT: dict[str, Any] = {"depths": (1, 2, 3, 1), "dims": (24, 48, 96, 128), "patch_size": 2, "ls_init_value": None}
 SEGMENTER = (32, 64, 96)  # channels at 32, 16 and 8 positions a side
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,11 @@ from torch import Tensor, nn
 from ..models.latent import diffusers
 from ..models.unet import UNet, UNetConfig
 from . import world
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from open_clip import CLIP
+    from timm.models.vision_transformer import VisionTransformer
 
 SIZE = 64  # side of the pictures that the networks are trained on
 
@@ -103,7 +109,7 @@ def build_unet() -> UNet:
     return UNet(UNET)
 
 
-def build_clip(vocabulary_size: int) -> nn.Module:
+def build_clip(vocabulary_size: int) -> CLIP:
     """The bundled CLIP, untrained: `open_clip.CLIP` with a convolutional, mean-pooled image tower."""
     import open_clip
 
@@ -120,14 +126,14 @@ def build_vgg() -> nn.Sequential:
     return make_layers(list(VGG_LAYERS))
 
 
-def build_vit() -> nn.Module:
+def build_vit() -> VisionTransformer:
     """The bundled vision transformer, untrained: timm's class with DINO's choices (exact GELU, LayerNorm eps 1e-6)."""
     from timm.models.vision_transformer import VisionTransformer
 
     return VisionTransformer(**VIT, num_classes=0, norm_layer=partial(nn.LayerNorm, eps=1e-6))
 
 
-def build_autoencoder(scaling_factor: float = 1.0) -> nn.Module:
+def build_autoencoder(scaling_factor: float = 1.0) -> AutoencoderKL:
     """The bundled autoencoder, untrained: diffusers' class; 64 px to a latent of 4 x 16 x 16.
 
     scaling_factor: what brings latents to about unit variance; the trained one's stands on its card.
@@ -135,12 +141,12 @@ def build_autoencoder(scaling_factor: float = 1.0) -> nn.Module:
     return diffusers().AutoencoderKL(**AUTOENCODER, scaling_factor=scaling_factor)
 
 
-def build_latent_unet() -> nn.Module:
+def build_latent_unet() -> UNet2DConditionModel:
     """The bundled text-conditional UNet, untrained: diffusers' class; it reads `Clip.token_states`."""
     return diffusers().UNet2DConditionModel(**LATENT_UNET)
 
 
-def build_text_tower(vocabulary_size: int) -> nn.Module:
+def build_text_tower(vocabulary_size: int) -> CLIP:
     """The bundled CLIP without its image tower, untrained."""
     clip = build_clip(vocabulary_size)
     del clip.visual

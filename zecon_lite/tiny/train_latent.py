@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,10 @@ from .data import Shards
 from .judges import build_judge_a, build_judge_b
 from .networks import SIZE, WordTokenizer, build_autoencoder, build_latent_unet, build_text_tower
 from .train import Run, _caption, held_out
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+    from open_clip import CLIP
 
 KL = 1e-6  # weight of the posterior's divergence: just enough to keep latents from drifting (Rombach et al. 2022)
 DROPPED = 0.1  # share of captions left empty, for classifier-free guidance (Ho & Salimans 2022)
@@ -84,7 +89,7 @@ def train_autoencoder(args: argparse.Namespace, device: torch.device) -> None:
 class ReadAndPredict(nn.Module):
     """The latent UNet with the text tower it reads, so that both are saved together; the tower is not trained."""
 
-    def __init__(self, tower: nn.Module):
+    def __init__(self, tower: CLIP):
         super().__init__()
         self.unet, self.text = build_latent_unet(), tower.requires_grad_(False)
 
@@ -129,7 +134,7 @@ def train_latent(args: argparse.Namespace, device: torch.device) -> None:
     a = schedule.alphas_cumprod.float().to(device)
 
     def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        captions = [_caption(*labels[:, k].tolist(), False, generator)[0] for k in range(len(images))]
+        captions = [_caption(style, thing, place, False, generator)[0] for style, thing, place in labels.T.tolist()]
         dropped = torch.rand(len(images), generator=generator) < DROPPED
         text = latent.text(["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)])
         # Timesteps are spread evenly over each batch: the same expectation with less scatter.
@@ -161,7 +166,7 @@ def train_latent(args: argparse.Namespace, device: torch.device) -> None:
     )
 
 
-def _autoencoder() -> nn.Module:
+def _autoencoder() -> AutoencoderKL:
     path = train.WEIGHTS / "autoencoder.safetensors"
     if not path.exists():
         raise FileNotFoundError(
@@ -172,7 +177,7 @@ def _autoencoder() -> nn.Module:
     return network
 
 
-def _text_tower() -> tuple[WordTokenizer, nn.Module]:
+def _text_tower() -> tuple[WordTokenizer, CLIP]:
     """The text tower that committed latent weights were trained with, else the bundled CLIP's as it is now."""
     name, part = ("latent", "text.") if (train.WEIGHTS / "latent.safetensors").exists() else ("clip", "")
     path = train.WEIGHTS / f"{name}.safetensors"
@@ -197,7 +202,8 @@ def _judged(latent: Latent, schedule: Schedule, device: torch.device) -> dict[st
         these = captions[first : first + 52]
         text, null = latent.text(these), latent.text([""]).expand(len(these), -1, -1)
         x = torch.randn(len(these), latent.unet.config.in_channels, side, side, generator=generator).to(device)
-        *_, last = sample(Prompted(latent, short, text, null), x, range(STEPS - 1, -1, -1), step=ddim_step)
+        prompted = Prompted(latent, short, text, null)
+        *_, last = sample(prompted, x, range(STEPS - 1, -1, -1), step=ddim_step)  # type: ignore[arg-type]  # no features
         drawn.append(latent.decode(last.x).clamp(-1, 1).cpu())
     pictures, found = torch.cat(drawn), {}
     for letter, judge in (("a", build_judge_a()), ("b", build_judge_b())):

@@ -8,6 +8,7 @@ import shutil
 import ssl
 import urllib.error
 import urllib.request
+from io import FileIO
 from pathlib import Path
 
 from ..progress import bar
@@ -57,7 +58,7 @@ def _receive(answer: http.client.HTTPResponse, partial: Path, have: int, what: s
     return left
 
 
-def write_all(out, data: bytes, what: str) -> None:
+def write_all(out: FileIO, data: bytes, what: str) -> None:
     """Write to an unbuffered file, which may take less than it is given. Raises OSError when the disk is full."""
     view = memoryview(data)
     try:
@@ -82,8 +83,12 @@ def require_space(folder: Path, size: int, what: str) -> None:
         )
 
 
-def readable(size: int | None) -> str:
-    """Bytes as people write them: 2.2 GB, 375 MB, 541 B; ? when unknown."""
+def readable(size: float | None) -> str:
+    """Bytes as people write them; ? when unknown.
+
+    >>> readable(2_211_383_297), readable(541), readable(None)
+    ('2.21 GB', '541 B', '?')
+    """
     if size is None:
         return "?"
     for unit in ("B", "kB", "MB"):

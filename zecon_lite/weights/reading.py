@@ -5,11 +5,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .torchscript import is_torchscript, read_torchscript
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def read(path: Path | str) -> dict[str, Tensor]:
@@ -42,7 +45,7 @@ def read(path: Path | str) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_into(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> nn.Module:
+def load_into(network: Network, tensors: Mapping[str, Tensor], name: str) -> Network:
     """The network with these weights, as float32, in evaluation mode, nothing requiring grad.
 
     Raises ValueError in three lines when names or shapes differ, naming one of each kind.
@@ -63,7 +66,7 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> n
     return network.eval().requires_grad_(False)
 
 
-def build(make: Callable[[], nn.Module]) -> nn.Module:
+def build(make: Callable[[], Network]) -> Network:
     """A network made without spending time on random initial values, to be filled by `load_into`."""
     with torch.device("meta"):
         network = make()

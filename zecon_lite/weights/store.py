@@ -108,10 +108,10 @@ def adopt(file: WeightFile, source: Path) -> Path:
     below = file.name.partition("/")[2] or file.name  # a folder of several files may be given itself
     choices = [source / file.name, source / below, (source / below).with_name(PurePosixPath(file.url or below).name)]
     choices = choices if source.is_dir() else [source]
-    source = next((choice.resolve() for choice in choices if choice.is_file()), None)
-    if source is None:
+    found = next((choice.resolve() for choice in choices if choice.is_file()), None)
+    if found is None:
         raise FileNotFoundError(f"there is no file {choices[0]}: give {file.name}, or the folder that holds it")
-    path = path_of(file)
+    source, path = found, path_of(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.adopted")  # not .partial: a download must never go on in a linked file
     with _locked(file):
@@ -185,11 +185,10 @@ def _accept(file: WeightFile, partial: Path) -> Path:
 
 def _complaint(file: WeightFile, got: str) -> str | None:
     """How a hash differs from the published one, or else from the first one seen, in words; None when it does not."""
-    if file.sha256 is not None:
-        wanted, what = file.sha256, "is not the published file"
-    else:
+    wanted, what = file.sha256, "is not the published file"
+    if wanted is None:
         wanted, what = _recorded(file), "is not the file that came first"
-    return None if wanted in (None, got) else f"{what}: its sha256 is {got[:12]}..., wanted {wanted[:12]}..."
+    return None if wanted is None or wanted == got else f"{what}: its sha256 is {got[:12]}..., wanted {wanted[:12]}..."
 
 
 def _record_of(file: WeightFile) -> Path:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -51,11 +53,11 @@ class _Object:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, archive: zipfile.ZipFile, folder: str):
+    def __init__(self, file: IO[bytes], archive: zipfile.ZipFile, folder: str):
         super().__init__(file)
         self.archive, self.folder = archive, folder
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if module.partition(".")[0] == "__torch__":
             return _Object
         if module == "torch" and name in _DTYPES:
@@ -68,21 +70,21 @@ class _Unpickler(pickle.Unpickler):
             return OrderedDict
         raise pickle.UnpicklingError(f"the archive asks for {module}.{name}")
 
-    def persistent_load(self, identity: tuple) -> Tensor:
+    def persistent_load(self, identity: tuple[Any, ...]) -> Tensor:
         _, dtype, key, _, _ = identity
         data = bytearray(self.archive.read(f"{self.folder}/{key}"))
         return torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
 
-def _untyped(value, *_):
+def _untyped(value: object, *_: object) -> object:
     return value
 
 
-def _rebuild(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_) -> Tensor:
+def _rebuild(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
     return storage.as_strided(size, stride, offset)
 
 
-def _tensors(module: _Object, prefix: str):
+def _tensors(module: _Object, prefix: str) -> Iterator[tuple[str, Tensor]]:
     for name, value in vars(module).items():
         if isinstance(value, Tensor):
             yield f"{prefix}{name}", value

@@ -7,6 +7,7 @@ widget works in JupyterLab, in Colab and in a rendered page without a kernel.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import anywidget
 import torch
@@ -62,7 +63,7 @@ class BeforeAfter(anywidget.AnyWidget):
         return cls(sheet=png, across=across, cell=cell, source_name=source_name, names=list(results))
 
     @traitlets.validate("result")
-    def _in_range(self, proposal: dict) -> int:
+    def _in_range(self, proposal: dict[str, Any]) -> int:
         value = proposal["value"]
         if self.names and not 0 <= value < len(self.names):
             raise traitlets.TraitError(

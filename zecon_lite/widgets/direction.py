@@ -7,6 +7,7 @@ the widget works in JupyterLab, in Colab and in a rendered page without a kernel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import anywidget
 import torch
@@ -123,7 +124,7 @@ class DirectionExplorer(anywidget.AnyWidget):
         )
 
     @traitlets.validate("prompt", "result")
-    def _in_range(self, proposal: dict) -> int:
+    def _in_range(self, proposal: dict[str, Any]) -> int:
         name, value = proposal["trait"].name, proposal["value"]
         choices = self.prompts if name == "prompt" else self.names
         if choices and not 0 <= value < len(choices):

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from ..progress import quiet
 from ..state import Step
@@ -78,7 +79,14 @@ def _noting(notes: list[str]) -> Iterator[None]:
     """A user's warnings become notes; those of other threads are shown as ever."""
     here, show = threading.current_thread(), warnings.showwarning
 
-    def note(message, category, filename, lineno, file=None, line=None) -> None:
+    def note(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if threading.current_thread() is here and issubclass(category, UserWarning):
             notes.append(str(message))
         else:

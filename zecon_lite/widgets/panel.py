@@ -8,6 +8,7 @@ lives by Python: in a page without a kernel nothing could run. What it is set to
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import ipywidgets as widgets
 from torch import Tensor
@@ -96,12 +97,12 @@ class Panel(widgets.VBox):
     @property
     def result(self) -> Result | None:
         """The last run's; None while it runs, and when it was stopped or failed."""
-        return self._job and self._job.result
+        return None if self._job is None else self._job.result
 
     @property
     def error(self) -> Exception | None:
         """What ended the last run early: `Stopped`, or what went wrong."""
-        return self._job and self._job.error
+        return None if self._job is None else self._job.error
 
     def run(self) -> None:
         """Begin a run of what the controls say; as the button. Does nothing while one is at work."""
@@ -121,7 +122,7 @@ class Panel(widgets.VBox):
 
     def stop(self) -> None:
         """End the run after the step that it is at; as the button."""
-        if not self.stop_button.disabled:
+        if self._job is not None and not self.stop_button.disabled:
             self._job.stop()
             self.status.value = sentence("Stopping after this step ...")
 
@@ -133,30 +134,30 @@ class Panel(widgets.VBox):
     # ------------------------------------------------------------------------------------------------ what is told when
 
     def _show_step(self, job: Job, step: Step) -> None:
-        self._image = step.x0[:1].cpu()
+        image = self._image = step.x0[:1].cpu()
         left = "" if job.seconds_left is None else f", about {job.seconds_left:.0f} s left"
         self.progress.value = job.done
         self.status.value = sentence(f"Step {job.done} of {job.total}{left}.")
-        self._draw(f"The estimate after step {job.done} of {job.total}, at t = {step.t}")
+        self._draw(job, image, f"The estimate after step {job.done} of {job.total}, at t = {step.t}")
 
     def _show_end(self, job: Job) -> None:
         self.stop_button.disabled = True
         if job.result is not None:
-            self._image = job.result.image.cpu()
-            self._draw(f"The result, seed {job.settings.seed}")
+            image = self._image = job.result.image.cpu()
+            self._draw(job, image, f"The result, seed {job.settings.seed}")
             self.status.value = sentence(f"Done: {job.total} steps.", *job.notes)
         elif isinstance(job.error, Stopped):
             text = f"Stopped after step {job.done} of {job.total}; its estimate stays. Run begins from the start."
             self.status.value = sentence(text, *job.notes)
-        else:
+        elif job.error is not None:
             self._say_error(job.error, *job.notes)
         self._tell()
         self.run_button.disabled = False
 
-    def _draw(self, caption: str) -> None:
-        prompt = self._job.settings.prompt
+    def _draw(self, job: Job, image: Tensor, caption: str) -> None:
+        prompt = job.settings.prompt
         alt = "The restyled picture" + (f": {prompt}" if prompt else "")
-        self.after.value = picture_box(self._image, alt, caption)
+        self.after.value = picture_box(image, alt, caption)
 
     def _say_error(self, error: Exception, *notes: str) -> None:
         known = isinstance(error, MENDABLE)
@@ -225,7 +226,7 @@ class _Chooser(widgets.VBox):
             self._known[name] = Picture.bundled(name)
         return self._known[name]
 
-    def _uploaded(self, change: object) -> None:
+    def _uploaded(self, change: Any) -> None:
         for file in change.new:
             name = file["name"]
             try:
@@ -268,13 +269,13 @@ class _Dials(widgets.VBox):
         heading = [widgets.HTML("<b>Weights of the losses</b>")] if self.weights else []
         self.children = [*heading, *self.weights.values(), widgets.HTML("<b>The way</b>"), *way]
 
-    def values(self) -> dict[str, object]:
+    def values(self) -> dict[str, Any]:
         """What the sliders say, named as fields of `Settings`."""
         weights = {name: slider.value for name, slider in self.weights.items()}
         strength = self.strength.value if self._pushed else None
         return {"weights": weights, "steps": self.steps.value, "skip": self.t0.value, "strength": strength}
 
-    def _keep_share(self, change: object) -> None:
+    def _keep_share(self, change: Any) -> None:
         """With other steps, begin where the same share of them is left out."""
         skip = min(round(self.t0.value * change.new / change.old), change.new - 1)
         with self.t0.hold_trait_notifications():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import anywidget
 import torch
@@ -131,7 +132,7 @@ class StepScrubber(anywidget.AnyWidget):
         )
 
     @traitlets.validate("step")
-    def _in_range(self, proposal: dict) -> int:
+    def _in_range(self, proposal: dict[str, Any]) -> int:
         if self.steps and not 0 <= proposal["value"] < len(self.steps):
             raise traitlets.TraitError(f"step must be 0 to {len(self.steps) - 1}; got {proposal['value']}")
         return proposal["value"]

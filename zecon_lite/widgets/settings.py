@@ -120,8 +120,11 @@ class Settings:
     def changed_numbers(self) -> dict[str, float]:
         """The other numbers that are not the recipe's own; steps and skip go together."""
         own = self.recipe.fitted_to(self.models)
-        found = {} if (self.steps, self.skip) == (own.steps, own.skip) else {"steps": self.steps, "skip": self.skip}
-        return found if self.strength == own.strength else {**found, "strength": self.strength}
+        same = (self.steps, self.skip) == (own.steps, own.skip)
+        found: dict[str, float] = {} if same else {"steps": self.steps, "skip": self.skip}
+        if self.strength is not None and self.strength != own.strength:
+            found["strength"] = self.strength
+        return found
 
     # ------------------------------------------------------------------------------------------------------- as code
 
@@ -144,7 +147,7 @@ class Settings:
         given = list(self._given())
         if given:
             return f"# {' and '.join(given)} came from Python: take the Python code"
-        words = ["zecon-lite", "stylize", self.source.file, *([] if self.prompt is None else [self.prompt])]
+        words = ["zecon-lite", "stylize", str(self.source.file), *([] if self.prompt is None else [self.prompt])]
         options = [("recipe", self.recipe.name), ("seed", self.seed)]
         options += [("style", self.style.file)] if self.style is not None else []
         options += [("source-prompt", self.source_prompt)] if self.source_prompt != "photo" else []

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import torch
@@ -21,12 +22,12 @@ import traitlets
 from torch import Tensor
 
 from .. import images
-from ..denoiser import Denoiser
+from ..denoiser import UNetDenoiser
 from ..profiles import Models, nearest
 from ..state import Step
 from .charts import joined
 
-Extractor = Callable[[Tensor], Tensor | Mapping[object, Tensor]]
+Extractor = Callable[[Tensor], Tensor | Mapping[Any, Tensor]]
 """Pictures (B, 3, H, W) -> features (B, C, h, w), or those of several layers by name."""
 
 TOLERANCE = 0.01      # how far a stored cosine may lie from the exact one ...
@@ -66,7 +67,7 @@ class SimilarityExplorer(anywidget.AnyWidget):
     @classmethod
     def from_denoiser(
         cls,
-        denoiser: Denoiser,
+        denoiser: UNetDenoiser,
         source: Tensor,
         result: Tensor | Sequence[Step],
         blocks: Sequence[int] | None = None,
@@ -182,7 +183,7 @@ class SimilarityExplorer(anywidget.AnyWidget):
         )
 
     @traitlets.validate("layer", "step")
-    def _in_range(self, proposal: dict) -> int:
+    def _in_range(self, proposal: dict[str, Any]) -> int:
         name, value = proposal["trait"].name, proposal["value"]
         choices = [layer["name"] for layer in self.layers] if name == "layer" else self.step_names
         if choices and not 0 <= value < len(choices):
@@ -190,7 +191,7 @@ class SimilarityExplorer(anywidget.AnyWidget):
         return value
 
     @traitlets.validate("beside")
-    def _all_in_range(self, proposal: dict) -> list[int]:
+    def _all_in_range(self, proposal: dict[str, Any]) -> list[int]:
         for value in proposal["value"]:
             if self.layers and not 0 <= value < len(self.layers):
                 raise traitlets.TraitError(f"beside must hold layers, 0 to {len(self.layers) - 1}; got {value}")
@@ -209,7 +210,7 @@ def _names(result: Tensor) -> list[str]:
     return ["result"] if len(result) == 1 else [f"result {k}" for k in range(1, len(result) + 1)]
 
 
-def _blocks(denoiser: Denoiser, blocks: Sequence[int], t: int) -> Extractor:
+def _blocks(denoiser: UNetDenoiser, blocks: Sequence[int], t: int) -> Extractor:
     return lambda pictures: dict(zip(blocks, denoiser.features(pictures, t, blocks), strict=True))
 
 
@@ -219,7 +220,8 @@ def _extracted(
 ) -> tuple[dict[str, tuple[Tensor, Tensor]], list[str]]:
     """Layer name -> features of source and results, and for each extractor the name of its last layer."""
     _check_pictures(source, results, names)
-    features, last = {}, []
+    features: dict[str, tuple[Tensor, Tensor]] = {}
+    last = []
     for name, extractor in extractors.items():
         found = [extractor(pictures) for pictures in (source, results)]
         of_source, of_results = (f if isinstance(f, Mapping) else {"": f} for f in found)

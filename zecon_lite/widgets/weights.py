@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import torch
@@ -104,20 +105,20 @@ class WeightExplorer(anywidget.AnyWidget):
         return cls(sheet=path.with_suffix(".png").read_bytes(), **traits)
 
     @traitlets.validate("selected")
-    def _one_for_each_axis(self, proposal: dict) -> list[int]:
+    def _one_for_each_axis(self, proposal: dict[str, Any]) -> list[int]:
         at, counts = proposal["value"], [len(axis["values"]) for axis in self.axes]
         if counts and not (len(at) == len(counts) and all(0 <= k < n for k, n in zip(at, counts, strict=True))):
             raise traitlets.TraitError(f"selected must hold a position for each axis, below {counts}; got {at}")
         return at
 
     @traitlets.validate("plane")
-    def _two_scores(self, proposal: dict) -> list[int]:
+    def _two_scores(self, proposal: dict[str, Any]) -> list[int]:
         if self.scores and not all(0 <= k < len(self.scores) for k in proposal["value"]):
             raise traitlets.TraitError(f"plane must hold scores, 0 to {len(self.scores) - 1}; got {proposal['value']}")
         return proposal["value"]
 
 
-def _axis(name: str, values: list[float] | list[str]) -> dict:
+def _axis(name: str, values: Sequence[object]) -> dict[str, Any]:
     """An axis as the page reads it. Numbers have an order, so they can be slid through and joined by a line."""
     ordered = all(isinstance(value, int | float) for value in values)
     return {"name": name, "values": [f"{v:g}" if ordered else str(v) for v in values], "ordered": ordered}
@@ -128,7 +129,9 @@ def _numbers(values: Tensor) -> list[float | None]:
     return [None if math.isnan(v) else round(v, 4) for v in values.detach().flatten().tolist()]
 
 
-def _check(source: Tensor, pictures: Tensor, axes: Mapping[str, Sequence], scores: Mapping[str, Tensor]) -> list[int]:
+def _check(
+    source: Tensor, pictures: Tensor, axes: Mapping[str, Sequence[object]], scores: Mapping[str, Tensor]
+) -> list[int]:
     """The number of values on each axis. Raises ValueError as `from_grid` says."""
     shape = [len(values) for values in axes.values()]
     if not shape or min(shape) < 1:
