@@ -6,6 +6,7 @@ Jupyter Book into build/_build/html. Any warning is an error.
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 import subprocess
@@ -27,6 +28,9 @@ def stage() -> None:
     shutil.rmtree(STAGE, ignore_errors=True)
     shutil.copytree(ROOT / "book", STAGE / "book", ignore=shutil.ignore_patterns("scripts", "__pycache__"))
     shutil.copytree(export(), STAGE / "book/assets/browser", dirs_exist_ok=True)    # what "ZeCon in your browser" runs
+    for packed in (STAGE / "book/assets/vendor").rglob("*.gz"):    # large programs lie compressed in the repository
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+        packed.unlink()
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     config["execute"]["execute_notebooks"] = "off"                # they have been run
     (STAGE / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
