@@ -7,8 +7,9 @@ BIN   := $(VENV)/bin/
 READY := $(VENV)/.ready
 # Two files at a time, in the order of tests/conftest.py; a file stays together: a notebook's cells need one another.
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
-# Each of the two has a thread of its own; with more they would stand in each other's way.
-ALONE := OMP_NUM_THREADS=1
+# Each of the two has a thread of its own; with more they would stand in each other's way. Where CI is set, to "0" too,
+# no progress bars appear, which would stand among the outputs that are compared.
+ALONE := OMP_NUM_THREADS=1 CI=$(or $(CI),0)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600 --nbval-kernel-startup-timeout 120
 # CI installs the exact versions of constraints.txt, which were recorded with Python 3.11.
 PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) and print("-c constraints.txt")'))

@@ -46,6 +46,8 @@ def plain_text_to_rst(app, what, name, obj, options, lines):
         rows = paragraph.splitlines()
         if rows and all(row.startswith("    ") for row in rows):            # an example
             out += ["::", "", *rows, ""]
+        elif rows and rows[0].startswith(">>> "):                           # an example that the tests run
+            out += [*rows, ""]
         elif rows and rows[0].startswith(("* ", "- ")):
             out += [("  " if row.startswith(" ") else "* ") + escape(row.lstrip("*- ")) for row in rows] + [""]
         else:

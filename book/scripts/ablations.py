@@ -256,7 +256,7 @@ def answers(found: Sequence[Mapping[str, str]]) -> Figure:
         values = of(found, name)
         at = range(len(values))
         own = [k for k, measures in enumerate(values.values()) if measures[DRAWN[0]]["own"] == "yes"]
-        ax.axvline(own[0], color="0.85", linewidth=6, zorder=0)
+        ax.axvline(own[0], color="grey", alpha=0.3, linewidth=6, zorder=0)
         for key, colour, dashes in zip(DRAWN, show.COLOURS, show.LINES, strict=False):
             mean, low, high = ([float(m[key][end]) for m in values.values()] for end in ("mean", "low", "high"))
             reach = [[y - z for y, z in zip(mean, low, strict=True)], [z - y for y, z in zip(mean, high, strict=True)]]
