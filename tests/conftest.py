@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import os
 from pathlib import Path
@@ -143,6 +144,14 @@ def figure(chromium, tmp_path):
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="module")
+def script(request):
+    """The script of the book that a test file names in SCRIPT, as a module; files may have a fixture of this name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "book/scripts"))
+        yield importlib.import_module(request.module.SCRIPT)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The page on what each knob does is made from one file of numbers, measured with these networks, a knob at a time."""
 
-import importlib
 import re
 from dataclasses import fields
 
@@ -13,14 +12,8 @@ from zecon_lite.tiny import world
 
 BOOK = ROOT / "book"
 PAGE = (BOOK / "what_each_knob_does.md").read_text(encoding="utf-8")
+SCRIPT = "ablations"
 AGAIN = "these numbers are of other networks or settings: run python book/scripts/ablations.py again"
-
-
-@pytest.fixture(scope="module")
-def script():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BOOK / "scripts"))
-        yield importlib.import_module("ablations")
 
 
 @pytest.fixture(scope="module")

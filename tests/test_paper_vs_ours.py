@@ -1,6 +1,5 @@
 """What is reported of the systems stands with its source, and what we put beside it in a file of measurements."""
 
-import importlib
 import re
 
 import pytest
@@ -8,14 +7,8 @@ from conftest import ROOT
 
 BOOK = ROOT / "book"
 PAGE = (BOOK / "claims.md").read_text(encoding="utf-8")
+SCRIPT = "paper_vs_ours"
 AGAIN = "run python book/scripts/paper_vs_ours.py again"
-
-
-@pytest.fixture(scope="module")
-def script():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BOOK / "scripts"))
-        yield importlib.import_module("paper_vs_ours")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The weight explorer: what Python packs, the figure in a browser without a kernel, the grid that comes with it."""
 
 import base64
-import importlib
 import io
 import json
 import re
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import traitlets
-from conftest import ROOT
 from PIL import Image
 from test_widgets import luminance, needs_node, picture
 
@@ -25,6 +23,7 @@ from zecon_lite.widgets.weights import GRIDS, STORED
 
 JS = Path(__file__).parent / "js"
 AXES = {"start": [9, 21], "weight": [0, 0.02, 0.1], "style": ["oil", "neon"]}
+SCRIPT = "weight_grid"
 AGAIN = "the grid is of other networks or settings: run python book/scripts/weight_grid.py again"
 
 
@@ -250,13 +249,6 @@ def test_a_phone_shows_the_chart_below_the_pictures(figure):
 
 
 # ---------------------------------------------------------------- the grid that comes with the package
-
-
-@pytest.fixture(scope="module")
-def script():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "book/scripts"))
-        yield importlib.import_module("weight_grid")
 
 
 @pytest.fixture(scope="module")

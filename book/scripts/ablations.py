@@ -9,14 +9,11 @@ run goes on there. `--fragments` writes the tables anew from the numbers that ar
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, GUIDING, _pictures, draw, hashes, markdown, write
+from measure import ASSETS, CACHE, CURVE, GUIDING, _pictures, as_csv, draw, hashes, markdown, minus, read_csv, write
 
 from zecon_lite import PROFILES, RECIPES, Models, Recipe, load_models, metrics, show
 from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, Row, of_recipe
@@ -28,10 +25,10 @@ COLUMNS = (
     "knob", "value", "own", "measure", "mean", "low", "high", "difference", "difference_low", "difference_high",
     "n", "scenes", "first_scene", "seeds", "styles", "weights",
 )
-SHOWN = ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "edge_f1", "mask_iou", "cpu_seconds_per_picture")
 DRAWN = ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "mask_iou")
 NETWORKS = (*GUIDING, *metrics.JUDGES, "segmenter")
 SECONDS = "cpu_seconds_per_picture"
+SHOWN = (*CURVE, SECONDS)
 BOUNDS = {"source": SOURCE, "truth": TRUTH}
 OWN = "zecon"    # the row of the recipe as it is
 
@@ -157,27 +154,16 @@ def lines(measured: Mapping, names: Mapping[tuple[str, str], str]) -> list[dict[
         for key in MEASURES:
             numbers = dict(zip(("mean", "low", "high"), row["overall"][key], strict=True))
             if name != OWN and name not in BOUNDS:
-                apart = torch.tensor(row["by_scene"][key]) - torch.tensor(measured["rows"][OWN]["by_scene"][key])
-                ends = [round(x, 4) for x in metrics.interval(apart, torch.arange(len(apart)))]
+                ends = [round(x, 4) for x in minus(measured["rows"], name, OWN, key)]
                 numbers |= dict(zip(COLUMNS[7:10], ends, strict=True))
             found.append({**what, "measure": key, **numbers, **run})
         found.append({**what, "measure": SECONDS, "mean": row[SECONDS], **run})
     return [{column: str(line.get(column, "")) for column in COLUMNS} for line in found]
 
 
-def as_csv(found: Sequence[Mapping[str, str]]) -> str:
-    """The lines as a file."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    return text.getvalue()
-
-
 def read() -> list[dict[str, str]]:
     """The lines that were measured."""
-    with open(TABLE, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(TABLE)
 
 
 def of(found: Sequence[Mapping[str, str]], knob: str) -> dict[str, dict[str, Mapping[str, str]]]:

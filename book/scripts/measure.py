@@ -8,6 +8,8 @@ a run that finds them all only scores and draws.
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import re
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -104,7 +106,7 @@ def goals(measured: Mapping) -> str:
 def difference(measured: Mapping) -> str:
     """`zecon` minus `clip_guided`, scene by scene, with an interval of the difference itself."""
     lines = []
-    for key in ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "edge_f1", "mask_iou"):
+    for key in CURVE:
         found = minus(measured["rows"], "zecon", "clip_guided", key)
         lines.append([MEASURES[key], cell(found), yes_or_no(found)])
     return markdown(["`zecon` minus `clip_guided`", "difference", "0 is outside"], lines)
@@ -263,6 +265,21 @@ def draw(figure: Figure, name: str) -> None:
     figure.savefig(drawn, format="png")
     with replacing(ASSETS / name) as partial:
         Image.open(drawn).convert("RGB").quantize(256).save(partial, format="png", optimize=True)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The lines of a file, by the names in its first one."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def as_csv(lines: Sequence[Mapping[str, str]]) -> str:
+    """Lines of the same names as the text of a file."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
 
 
 def write(path: Path, text: str) -> None:

@@ -7,13 +7,11 @@ makes the table of the page book/claims.md, paper_vs_ours.md.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
-from measure import ASSETS, markdown, write
+from measure import ASSETS, as_csv, markdown, read_csv, write
 
 TABLE = ASSETS / "paper_vs_ours.csv"
 NOT_MEASURED = "not measured"
@@ -22,8 +20,7 @@ HEADINGS = ["", "quantity", "on", "reported", "as quoted by", "here", "why it di
 
 def read() -> list[dict[str, str]]:
     """The lines of the file."""
-    with open(TABLE, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(TABLE)
 
 
 def measured(file: str, key: str) -> str:
@@ -38,15 +35,6 @@ def measured(file: str, key: str) -> str:
 def filled(lines: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """The lines with our numbers as they stand in the files of measurements."""
     return [{**x, "ours": measured(x["file"], x["key"]) if x["file"] else NOT_MEASURED} for x in lines]
-
-
-def as_csv(lines: Sequence[Mapping[str, str]]) -> str:
-    """The lines as a file."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
 
 
 def fragment(lines: Sequence[Mapping[str, str]]) -> str:
