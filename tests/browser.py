@@ -64,7 +64,7 @@ def serve(folder: Path) -> Iterator[str]:
 
 
 def visit(page, address: str) -> None:
-    """Opens a page of the book as readers do: widgets are drawn when one comes near, or a key is pressed."""
+    """Opens a page of the book as readers do: widgets and formulas are drawn when one is near, or a key is pressed."""
     page.goto(address, wait_until="networkidle")
     page.keyboard.press("Shift")
     page.wait_for_load_state("networkidle")

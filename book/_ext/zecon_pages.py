@@ -39,32 +39,36 @@ NOT_SEARCHING = [
 ]
 
 
-# The scripts that draw widgets are large: they come, in this order, when one comes near or the reader does anything.
-WIDGETS = re.compile(
-    r'\s*<script(?P<options>[^>]*) src="'
-    r'(?P<address>[^"]*(?:\.widgets|vendor/widgets/require|widget_paths|vendor/widgets/embed-amd)\.js[^"]*)"></script>'
-)
+# Scripts that are large, by what they are for: they come, in their order, when the first of these comes near, or the
+# reader does anything.
+LARGE = {
+    "script[type$='widget-view+json']": re.compile(
+        r'\s*<script(?P<options>[^>]*) src="'
+        r'(?P<address>[^"]*(?:\.widgets|vendor/widgets/require|widget_paths|vendor/widgets/embed-amd)\.js[^"]*)"></script>'
+    ),
+    ".math": re.compile(r'\s*<script(?P<options>[^>]*) src="(?P<address>[^"]*vendor/mathjax/[^"]*)"></script>'),
+}
+SHOWN = {"script[type$='widget-view+json']": "widget-view+json", ".math": 'class="math'}    # in a page that has some
 STATE = re.compile(r'\s*<script type="(application/vnd\.jupyter\.widget-state\+json)">(.*?)</script>', re.S)
 LATER = """
 <script>{{
-  let begun = false;
-  const begin = () => {{
-    for (const [address, options] of begun ? [] : {scripts}) {{
+  const large = {large};    // [what they are for, [[address, attributes], ...]]
+  const begin = ([, scripts]) => {{
+    for (const [address, options] of scripts.splice(0)) {{
       const script = Object.assign(document.createElement("script"), {{ src: address, async: false }});
       for (const [name, value] of Object.entries(options)) script.setAttribute(name, value);
       document.head.append(script);
     }}
-    begun = true;
   }};
   for (const event of ["scroll", "keydown", "pointerdown", "beforeprint"]) {{
-    addEventListener(event, begin, {{ once: true }});
+    addEventListener(event, () => large.forEach(begin), {{ once: true }});
   }}
-  addEventListener("load", () => {{
-    const near = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && begin(), {{
-      rootMargin: "1000px",
+  addEventListener("load", () => large.forEach((one) => {{
+    const near = new IntersectionObserver((seen) => seen.some((it) => it.isIntersecting) && begin(one), {{
+      rootMargin: "200px",
     }});
-    document.querySelectorAll("script[type$='widget-view+json']").forEach((view) => near.observe(view.parentElement));
-  }});
+    document.querySelectorAll(one[0]).forEach((it) => near.observe(it.localName === "script" ? it.parentElement : it));
+  }}));
 }}</script>
 """
 
@@ -139,7 +143,7 @@ def repaired(page: str, library: str, icons: dict[str, str], search: bool = Fals
     """A page (HTML) after all repairs. icons: filled with what is found in the library of icons, a script."""
     for pattern, replacement in REPAIRS + (NOT_SEARCHING if not search else []):
         page = re.sub(pattern, replacement, page)
-    page = widgets_later(page)
+    page = large_later(page)
 
     def drawn(match: re.Match) -> str:
         _, classes, _, rest = match.groups()
@@ -152,18 +156,18 @@ def repaired(page: str, library: str, icons: dict[str, str], search: bool = Fals
     return ICON.sub(drawn, page)
 
 
-def widgets_later(page: str) -> str:
-    """The page, with what draws its widgets asked for when it is wanted, and only if it shows one."""
-    scripts = [
-        (found["address"], dict(re.findall(r'(data-[\w-]+)="([^"]*)"', found["options"])))
-        for found in WIDGETS.finditer(page)
-    ]
-    if not scripts:
-        return page
-    page = WIDGETS.sub("", page)
-    if "widget-view+json" not in page:    # none is shown: nothing draws
-        return page
-    return page.replace("</body>", LATER.format(scripts=json.dumps(scripts)) + "</body>", 1)
+def large_later(page: str) -> str:
+    """The page, with its large scripts asked for when they are wanted, and only if it shows what they are for."""
+    wanted = []
+    for purpose, pattern in LARGE.items():
+        scripts = [
+            (found["address"], dict(re.findall(r'(data-[\w-]+)="([^"]*)"', found["options"])))
+            for found in pattern.finditer(page)
+        ]
+        page = pattern.sub("", page)
+        if scripts and SHOWN[purpose] in page:
+            wanted.append((purpose, scripts))
+    return page.replace("</body>", LATER.format(large=json.dumps(wanted)) + "</body>", 1) if wanted else page
 
 
 def drawing(library: str, name: str) -> str:

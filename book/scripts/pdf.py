@@ -44,7 +44,7 @@ def order() -> list[tuple[str | None, str]]:
 def opened(page: Page, address: str) -> str:
     """Opens a page, waits until formulas and widgets are drawn, and returns its title."""
     page.goto(address, wait_until="networkidle")
-    page.keyboard.press("Shift")    # widgets are drawn when the reader does anything
+    page.keyboard.press("Shift")    # widgets and formulas are drawn when the reader does anything
     page.evaluate("() => document.querySelectorAll('img').forEach((picture) => { picture.loading = 'eager'; })")
     page.wait_for_load_state("networkidle")
     page.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
