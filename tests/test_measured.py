@@ -5,9 +5,11 @@ import json
 import re
 
 import pytest
+import torch
 from conftest import ROOT
 
 from zecon_lite import RECIPES, metrics, weights
+from zecon_lite.benchmark import Benchmark
 from zecon_lite.evaluate import FRECHET, MEASURES
 from zecon_lite.tiny import world
 
@@ -94,6 +96,16 @@ def test_content_is_compared_at_the_heaviest_weight_that_has_the_other_s_style(s
     assert script.equal_style({"rows": rows}).count("| none is as high |") == 2
     rows["clip_guided"] = row(0.8, 0.6)
     assert script.equal_style({"rows": rows}).count("| no |") == 2
+
+
+def test_the_faded_truth_lies_between_source_and_truth_at_the_aim(script):
+    asked = Benchmark(2, ("pencil", "mosaic"), 1).pictures
+    faded = script.faded(asked, 0)
+    ssim = metrics.ssim(faded, asked.source)
+    assert ((ssim >= script.AIM) & (ssim < script.AIM + 0.01)).all()
+    share = ((faded - asked.source) / (asked.truth - asked.source)).nanmedian(-1).values.flatten(1).nanmedian(1).values
+    torch.testing.assert_close(torch.lerp(asked.source, asked.truth, share[:, None, None, None]), faded)
+    assert script.FADED in MEASURED["curve"]["rows"] and list(MEASURED["curve"]["rows"])[:2] == ["source", "truth"]
 
 
 def test_tables_say_yes_only_where_it_is_so(script):

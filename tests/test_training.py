@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from zecon_lite.tiny import data, train, world
@@ -110,3 +111,23 @@ def test_the_bundled_weights_have_a_card_and_are_small(name):
     assert card["scores"] and card["samples_seen"] > 100_000
     assert path.stat().st_size < 16 * 2**20
     assert sum(v.numel() for v in load_file(path).values()) >= card["parameters"]
+
+
+def test_what_the_split_hides_is_no_evidence_against_an_object():
+    draws = torch.Generator().manual_seed(0)
+    outputs = [torch.randn(6, n, generator=draws, requires_grad=True) for n in (13, 12, 6)]
+    photos = torch.tensor([[0, 0, 0, 0, 0, 0], [0, 1, 3, 4, 5, -1], [0, 1, 2, 3, 4, -1]])
+    for smoothing in (0.0, 0.05):
+        plain = sum(
+            F.cross_entropy(out, wanted, ignore_index=-1, label_smoothing=smoothing)
+            for out, wanted in zip(outputs, photos, strict=True)
+        )
+        torch.testing.assert_close(train.naming_loss(outputs, photos, smoothing), plain)
+    styled = photos.clone()
+    styled[0] = torch.arange(1, 7)
+    hidden = world.unseen(styled[0])
+    assert (hidden.sum(1) == 2).all() and not world.unseen(photos[0]).any()
+    train.naming_loss(outputs, styled, 0.05).backward()
+    named = styled[1] >= 0
+    denied = hidden & (styled[1][:, None] != torch.arange(12))
+    assert (outputs[1].grad[denied] == 0).all() and (outputs[1].grad[named][~denied[named]] != 0).all()

@@ -472,11 +472,18 @@ def train_vgg(args: argparse.Namespace, device: torch.device) -> None:
 
 
 def naming_loss(outputs: Sequence[Tensor], labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """The cross-entropies of style, object and background, added up; what is not named does not count."""
-    total: Any = sum(  # which begins with the number 0
-        F.cross_entropy(out.float(), wanted, ignore_index=UNNAMED, label_smoothing=smoothing)
-        for out, wanted in zip(outputs, labels, strict=True)
-    )
+    """The cross-entropies of style, object and background, added up; what is not named does not count.
+
+    smoothing: the share of each target that is spread evenly. An object that is held out from a picture's style is not
+    among the answers (see `world.unseen`).
+    """
+    total: Any = 0.0
+    for kind, (out, wanted) in enumerate(zip(outputs, labels, strict=True)):
+        never = world.unseen(labels[0]) if kind == 1 else torch.zeros_like(out, dtype=torch.bool)
+        never = never & (wanted[:, None] != torch.arange(out.shape[1], device=wanted.device))
+        log_p = out.float().masked_fill(never, -math.inf).log_softmax(1)
+        even = -(log_p.masked_fill(never, 0).sum(1) / (~never).sum(1))[wanted != UNNAMED].mean()
+        total += (1 - smoothing) * F.nll_loss(log_p, wanted, ignore_index=UNNAMED) + smoothing * even
     return total
 
 

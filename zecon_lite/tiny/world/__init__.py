@@ -24,6 +24,9 @@ a picture), `filters` and `styles` (how a picture is redrawn), `captions` (what 
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from .captions import BACKGROUND_WORDS, OBJECT_WORDS, STYLE_WORDS, caption, vocabulary
 from .scenes import BACKGROUNDS, OBJECTS, Scenes, render, scene_labels
 from .styles import STYLES, apply_style
@@ -52,6 +55,16 @@ def is_held_out(style: str, object: str | int) -> bool:
     return (style, name) in HELD_OUT_PAIRS
 
 
+def unseen(style: Tensor) -> Tensor:
+    """Which objects training never shows in these styles: (n,) labels, 0 = photo -> (n, 12) bool.
+
+    That a picture in such a style never shows them is the split's doing and tells nothing about pictures: a loss that
+    counts it as evidence teaches a network to deny what it is tested on.
+    """
+    table = torch.tensor([[is_held_out(look, name) for name in OBJECTS] for look in ("photo", *STYLES)])
+    return table.to(style.device)[style]
+
+
 __all__ = [
     "BACKGROUNDS",
     "BACKGROUND_WORDS",
@@ -68,5 +81,6 @@ __all__ = [
     "is_held_out",
     "render",
     "scene_labels",
+    "unseen",
     "vocabulary",
 ]
