@@ -35,7 +35,7 @@ ROWS = [
     {"terms", "ways"},
     {"recipes", "metrics", "scores", "finetune"},
     {"stylize", "distill", "presets"},
-    {"benchmark", "rerun", "exercises"},
+    {"benchmark", "rerun", "exercises", "lookalikes"},
     {"evaluate"},
     {"widgets", "cli"},
 ]

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from zecon_lite import lookalikes
 from zecon_lite.tiny import data, train, world
 from zecon_lite.tiny.networks import VGGClassifier, build_clip, build_unet
 
@@ -131,3 +133,40 @@ def test_what_the_split_hides_is_no_evidence_against_an_object():
     named = styled[1] >= 0
     denied = hidden & (styled[1][:, None] != torch.arange(12))
     assert (outputs[1].grad[denied] == 0).all() and (outputs[1].grad[named][~denied[named]] != 0).all()
+
+
+def test_lookalikes_are_what_clip_was_shown_on_the_way_and_at_the_end(tmp_path, monkeypatch, models):
+    monkeypatch.setattr(lookalikes, "SCENES", 2)
+    monkeypatch.setattr(lookalikes, "WAYS", (("zecon", {}),))
+    lookalikes.main(["--parts", "1", "--first", "3", "--folder", str(tmp_path)])
+    before = (tmp_path / "part_0003.npz").stat().st_mtime_ns
+    lookalikes.main(["--parts", "1", "--first", "3", "--folder", str(tmp_path)])
+    assert (tmp_path / "part_0003.npz").stat().st_mtime_ns == before, "what is there is not made again"
+    found = data.Lookalikes(tmp_path)
+    assert found.images.shape == (2 * (len(lookalikes.KEPT) + 1), 3, 64, 64) and found.images.dtype == torch.int8
+    scenes = world.render(range(lookalikes.FIRST_SEED + 6, lookalikes.FIRST_SEED + 8))
+    assert lookalikes.FIRST_SEED >= 160 * data.SCENES_PER_SHARD, "scenes that no shard holds"
+    first, last = (found.images[at].float() * data.REACH / 127 for at in (slice(0, 2), slice(-2, None)))
+    assert last.abs().max() <= 1.01 and 0.1 < (last - scenes.image).square().mean().sqrt() < 1.5
+    assert (first - last).square().mean() > 0.01, "earlier views hold noise"
+    drawn, again = (found.batch(5, torch.Generator().manual_seed(2)) for _ in range(2))
+    assert torch.equal(drawn, again) and drawn.shape == (5, 3, 64, 64) and drawn.abs().max() <= data.REACH
+
+
+def test_the_clip_learns_from_lookalikes_where_there_are_some(shards, places):
+    arguments = ["clip", "--data", str(shards), "--batch", "16", "--device", "cpu", "--samples", "32"]
+    learnt = []
+    for found in (False, True):
+        if found:
+            folder = shards.with_name("lookalikes")
+            folder.mkdir()
+            np.savez(folder / "part_0000.npz", images=np.full((8, 3, 64, 64), 90, np.int8))
+        train.main(arguments)
+        card = places / "weights" / "clip.json"
+        assert json.loads(card.read_text())["lookalikes"] == 8 * found
+        learnt.append(load_file(card.with_suffix(".safetensors"))["visual.trunk.stem.conv.weight"].float())
+        for file in (card, card.with_suffix(".safetensors"), places / "checkpoints" / "clip.pt"):
+            file.unlink()
+    assert not torch.allclose(*learnt)
+    (folder / "part_0000.npz").unlink()
+    folder.rmdir()

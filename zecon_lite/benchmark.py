@@ -47,8 +47,8 @@ PROMPTS = {
 
 # What surely makes no picture: everything else of the package counts when stored pictures are looked up.
 _BESIDE = (
-    "cli/", "exercises/", "widgets/", "show.py", "progress.py", "metrics.py", "cost.py", "evaluate.py", "tiny/train",
-    "tiny/data",
+    "cli/", "exercises/", "widgets/", "show.py", "progress.py", "metrics.py", "cost.py", "evaluate.py", "lookalikes.py",
+    "tiny/train", "tiny/data",
 )
 _JUDGES = ("tiny/judges.py", *(f"tiny/weights/{name}." for name in (*metrics.JUDGES, "segmenter")))
 

@@ -20,7 +20,8 @@ from ..progress import bar
 from . import world
 from .networks import SIZE
 
-FOLDER = Path("training/style_world")
+FOLDER, LOOKALIKES = Path("training/style_world"), Path("training/lookalikes")
+REACH = 1.2  # lookalikes are seen as guidance showed them, mixed with noise, and leave [-1, 1]
 SCENES_PER_SHARD = 400
 STYLED_PER_SCENE = 2  # each scene once as a photo and in this many styles
 PHOTO_CROPS_PER_SHARD = 16  # so that real photographs are not wholly foreign; labels: style only
@@ -137,6 +138,29 @@ class Shards:
         flip = torch.rand(n, generator=generator) < 0.5
         images[flip] = images[flip].flip(-1)
         return images, self.labels[:, pick]
+
+
+class Lookalikes:
+    """Every part of `zecon_lite.lookalikes` found in a folder, and those that appear later; there may be none."""
+
+    def __init__(self, folder: Path = LOOKALIKES):
+        self.folder, self.files = folder, list[Path]()
+        self.images = torch.empty(0, 3, SIZE, SIZE, dtype=torch.int8)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the parts that have appeared since."""
+        new = sorted(set(self.folder.glob("part_*.npz")) - set(self.files))
+        self.images = torch.cat([self.images, *(torch.from_numpy(np.load(file)["images"]) for file in new)])
+        self.files += new
+
+    def batch(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n, 3, 64, 64) pictures, about [-1, 1], half of them mirrored; (0, 3, 64, 64) while there are none."""
+        n = n if self.files else 0
+        images = self.images[torch.randint(max(1, len(self.images)), (n,), generator=generator)].float()
+        flip = torch.rand(n, generator=generator) < 0.5
+        images[flip] = images[flip].flip(-1)
+        return images * (REACH / 127)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -29,7 +29,7 @@ from ..progress import bar
 from ..samplers import ddim_step, invert, sample
 from ..schedule import Schedule
 from . import world
-from .data import FOLDER, UNNAMED, Shards
+from .data import FOLDER, LOOKALIKES, UNNAMED, Lookalikes, Shards
 from .networks import SIZE, VGGClassifier, WordTokenizer, build_clip, build_unet
 
 if TYPE_CHECKING:
@@ -273,8 +273,9 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
     """Contrastive language-image training with multi-positive targets, on pictures made hard in the ways guidance does.
 
     A picture is a positive of every caption whose claims it meets: with 13 looks and 12 objects a batch is full of
-    duplicates. Half the pictures are noised, blurred by a denoiser's estimate, or shifted one step against the loss
-    (L2-bounded): a CLIP trained on clean pictures only gives gradients that look like dirt, not like pictures.
+    duplicates. Pictures are noised, blurred by a denoiser's estimate, and moved against the loss (L2-bounded): a CLIP
+    trained on clean pictures only gives gradients that look like dirt, not like pictures. Where `zecon_lite.lookalikes`
+    has collected some, what guidance made stands against every caption that names a style.
     """
     tokenizer = WordTokenizer(sorted({part for word in world.vocabulary() for part in WordTokenizer.split(word)}))
     run = Run(
@@ -287,11 +288,13 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
         Shards(args.data),
         device,
     )
-    damage = _Damage(device, args.seed)
+    damage, lookalikes = _Damage(device, args.seed), Lookalikes(args.data.with_name(LOOKALIKES.name))
 
     def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         n = len(images)
-        cropped = torch.rand(n, generator=generator) < 0.5
+        lookalikes.refresh()
+        images = torch.cat([images, lookalikes.batch(n // 2, generator).to(device)])
+        cropped = torch.rand(len(images), generator=generator) < 0.5
         images = torch.where(cropped.to(device)[:, None, None, None], _crops(images, generator), images)
         images = damage(images, generator)
         said = [
@@ -303,19 +306,22 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
         # agrees[picture, caption]: every label that the caption names is the picture's
         agrees = ((labels.T[:, None] == labels.T[None]) | ~claims[None]).all(-1)
         # A small crop need not show the object: it is no evidence for or against captions that name one.
+        unknown = (cropped[:n].to(device)[:, None] & claims[None, :, 1:].any(-1)) & ~torch.eye(
+            n, dtype=torch.bool, device=device
+        )
+        unknown |= claims[None, :, 1] & world.unseen(labels[0])[:, labels[1].clamp_min(0)]
+        # A lookalike may well show what a caption names, but not in the style that it names.
+        unknown = torch.cat([unknown, (~claims[None, :, 0]).expand(len(images) - n, -1)])
+        positive = (agrees & ~unknown[:n]).float()
         texts = run.network.encode_text(tokenizer(list(captions)).to(device), normalize=True)
 
         def contrastive(pictures: Tensor) -> Tensor:
             with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
                 embedded = run.network.encode_image(pictures)
             logits = run.network.logit_scale.exp().clamp(max=50) * F.normalize(embedded.float(), dim=-1) @ texts.T
-            unknown = (cropped.to(device)[:, None] & claims[None, :, 1:].any(-1)) & ~torch.eye(
-                n, dtype=torch.bool, device=device
-            )
             logits = logits.masked_fill(unknown, -30.0)
-            positive = (agrees & ~unknown).float()
-            by_picture = -(positive * logits.log_softmax(1)).sum(1) / positive.sum(1)
-            by_caption = -(positive * logits.log_softmax(0)).sum(0) / positive.sum(0).clamp_min(1)
+            by_picture = -(positive * logits[:n].log_softmax(1)).sum(1) / positive.sum(1)
+            by_caption = -(positive * logits.log_softmax(0)[:n]).sum(0) / positive.sum(0).clamp_min(1)
             return (by_picture.mean() + by_caption.mean()) / 2
 
         return (
@@ -334,7 +340,8 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
         score(),
         "style_held_out_pairs",
         vocabulary=tokenizer.words,
-        objective="multi-positive InfoNCE, three adversarial steps (L2 <= 14)",
+        lookalikes=len(lookalikes.images),
+        objective="multi-positive InfoNCE, three adversarial steps (L2 <= 14), lookalikes as negatives",
     )
 
 
@@ -382,17 +389,17 @@ class _Damage:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         n = len(images)
         images = images.clone()
-        if self.denoiser is not None:  # a sixth of the batch: the network is dear
-            few, schedule = n // 6, self.denoiser.schedule
+        if self.denoiser is not None:  # every sixth: the network is dear
+            few, schedule = torch.arange(0, n, 6), self.denoiser.schedule
             i = int(torch.randint(50, 950, (1,), generator=generator))
-            noise = torch.randn(images[:few].shape, generator=generator).to(self.device)
-            x = schedule.noised(images[:few], i, noise).to(images.dtype)
+            noise = torch.randn(images[few].shape, generator=generator).to(self.device)
+            x = schedule.noised(images[few], i, noise).to(images.dtype)
             with torch.autocast(self.device.type, torch.bfloat16):
                 estimate = self.denoiser(x, i).x0.float().clamp(-1.2, 1.2)
             # Half of them as the losses see a step: the estimate mixed with x_t (`State.view`).
             share = (1 - schedule.alphas_cumprod[i]).sqrt().to(images.dtype)
             estimate[::2] = share * estimate[::2] + (1 - share) * x[::2]
-            images[:few] = estimate
+            images[few] = estimate
         sigma = 0.6 * torch.rand(n, 1, 1, 1, generator=generator) * (torch.rand(n, 1, 1, 1, generator=generator) < 0.4)
         return images + (sigma * torch.randn(images.shape, generator=generator)).to(self.device)
 

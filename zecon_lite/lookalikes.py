@@ -1,0 +1,79 @@
+"""Pictures that pass for a style with the bundled CLIP, and are none: what guidance itself made.
+
+A CLIP knows the pictures it was trained on. Guidance looks for pictures anywhere, and finds some that please the CLIP
+and nobody else. `python -m zecon_lite.lookalikes` restyles training scenes with the bundled networks, and
+`python -m zecon_lite.tiny.train clip` then shows the results to the CLIP: whatever a caption says of a style, they are
+not it. That is hard-negative mining, with one's own mistakes for negatives; each round wants new ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .files import replacing
+from .profiles import Models, load_models
+from .progress import bar
+from .state import Step
+from .stylize import stylize
+from .tiny import world
+from .tiny.data import LOOKALIKES, REACH
+
+FIRST_SEED, SCENES = 300_000, 12  # training scenes that no shard holds; how many at once
+KEPT = (8, 4, 1)  # the positions at which CLIP's view of a run is kept, beside the finished picture
+WAYS: tuple[tuple[str, Mapping[str, float]], ...] = (("zecon", {}), ("clip_guided", {}), ("zecon", {"zecon": 0.005}))
+
+
+def lookalikes(number: int, models: Models) -> np.ndarray:
+    """Part `number`: (n, 3, 64, 64) int8, what CLIP was shown while it guided, -127 to 127 for -REACH to REACH.
+
+    Prompts in the words of the captions, never a held-out pair of style and object; the recipes take turns.
+    """
+    draws = random.Random(number)
+    first = FIRST_SEED + number * SCENES
+    scenes = world.render(range(first, first + SCENES), size=models.size)
+    prompts, kept = [], list[Tensor]()
+    for object_ in scenes.object.tolist():
+        styles = [name for name in world.STYLES if not world.is_held_out(name, object_)]
+        prompts.append(f"a {draws.choice(world.STYLE_WORDS[draws.choice(styles)])}")
+
+    def keep(step: Step) -> None:
+        if step.i in KEPT:
+            kept.append(step.shown)
+
+    recipe, weights = WAYS[number % len(WAYS)]
+    done = stylize(
+        scenes.image, prompts, recipe=recipe, weights=weights, models=models, seed=number, on_step=keep
+    )
+    seen = torch.cat([*kept, done.image])
+    return seen.clamp(-REACH, REACH).mul(127 / REACH).round().to(torch.int8).numpy()
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m zecon_lite.lookalikes", description="Restyle training scenes, for the CLIP to learn from."
+    )
+    parser.add_argument("--parts", type=int, default=24, help=f"how many, of {SCENES} scenes each (default 24)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first; a new round wants new scenes")
+    parser.add_argument("--folder", type=Path, default=LOOKALIKES)
+    args = parser.parse_args(argv)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    models = load_models("tiny")
+    with bar(args.parts, "collecting lookalikes") as progress:
+        for number in range(args.first, args.first + args.parts):
+            path = args.folder / f"part_{number:04d}.npz"
+            if not path.exists():
+                images = lookalikes(number, models)
+                with replacing(path) as partial, open(partial, "wb") as file:
+                    np.savez(file, images=images)
+            progress.update()
+
+
+if __name__ == "__main__":
+    main()
