@@ -1,29 +1,15 @@
 """The section on what DiffuseIT's paper claims is made from what was measured, and judged by the intervals alone."""
 
-import importlib.util
 import json
-import sys
 
 import pytest
 import torch
 from conftest import ROOT
 
-SCRIPTS, ASSETS = ROOT / "book/scripts", ROOT / "book/assets"
+SCRIPT = "claims_diffuseit"
+ASSETS = ROOT / "book/assets"
 MEASURED = json.loads((ASSETS / "claims_diffuseit.json").read_text(encoding="utf-8"))
 AGAIN = "these numbers are of other networks: run python book/scripts/claims_diffuseit.py again"
-
-
-@pytest.fixture(scope="module")
-def script():
-    sys.path.insert(0, str(SCRIPTS))    # it takes its tables and files from measure.py beside it
-    try:
-        spec = importlib.util.spec_from_file_location("claims_diffuseit", SCRIPTS / "claims_diffuseit.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["claims_diffuseit"] = module    # dataclasses look their module up
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(SCRIPTS))
 
 
 def scored(script, **changes):

@@ -1,31 +1,16 @@
 """What the book says of DiffusionCLIP's claims is made from the numbers that were measured, with these networks."""
 
-import importlib.util
 import json
-import sys
 
-import pytest
 from conftest import ROOT
 
 from zecon_lite.evaluate import MEASURES
 from zecon_lite.tiny import world
 
+SCRIPT = "claims_diffusionclip"
 ASSETS = ROOT / "book/assets"
 AGAIN = "these numbers are of other networks: run python book/scripts/claims_diffusionclip.py again"
 MEASURED = json.loads((ASSETS / "claims_diffusionclip.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def script():
-    path = ROOT / "book/scripts/claims_diffusionclip.py"
-    sys.path.insert(0, str(path.parent))                                   # it borrows from its neighbour, measure.py
-    try:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
 
 
 def test_the_text_is_made_from_the_numbers(script):

@@ -1,8 +1,6 @@
 """What the book says of style from a picture is made from the numbers that were measured, with these networks."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 
 import pytest
@@ -13,19 +11,10 @@ from torch.testing import assert_close
 from zecon_lite import RECIPES, metrics
 from zecon_lite.tiny import world
 
+SCRIPT = "claims_gram"
 ASSETS = ROOT / "book/assets"
 MEASURED = json.loads((ASSETS / "claims_gram.json").read_text(encoding="utf-8"))
 AGAIN = "these numbers are of other networks or weights: run python book/scripts/claims_gram.py again"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "book/scripts"))
-    spec = importlib.util.spec_from_file_location("claims_gram", ROOT / "book/scripts/claims_gram.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "claims_gram", module)  # where dataclasses look up their names
-    spec.loader.exec_module(module)
-    return module
 
 
 def pictures(seed, *shape):

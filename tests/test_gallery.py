@@ -1,10 +1,8 @@
 """The gallery is of photographs that training never saw, with these networks, and every one is credited."""
 
-import importlib.util
 import json
 import re
 
-import pytest
 from conftest import ROOT
 
 from zecon_lite import images
@@ -12,19 +10,10 @@ from zecon_lite.benchmark import PROMPTS
 from zecon_lite.tiny import world
 from zecon_lite.tiny.data import TRAINING_PHOTOGRAPHS
 
+SCRIPT = "gallery"
 BOOK = ROOT / "book"
 MEASURED = json.loads((BOOK / "assets/gallery.json").read_text(encoding="utf-8"))
 AGAIN = "the gallery is of other networks: run python book/scripts/gallery.py again"
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("gallery", BOOK / "scripts/gallery.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BOOK / "scripts"))
-        spec.loader.exec_module(module)
-    return module
 
 
 def test_the_pictures_and_the_table_are_of_these_networks(script):

@@ -1,10 +1,8 @@
 """The page on how good the bundled models are is made from the numbers that were measured, with these networks."""
 
-import importlib.util
 import json
 import re
 
-import pytest
 import torch
 from conftest import ROOT
 
@@ -13,18 +11,11 @@ from zecon_lite.benchmark import Benchmark
 from zecon_lite.evaluate import FRECHET, MEASURES
 from zecon_lite.tiny import world
 
+SCRIPT = "measure"
 BOOK = ROOT / "book"
 MEASURED = json.loads((BOOK / "assets/measured.json").read_text(encoding="utf-8"))
 PAGE = (BOOK / "how_good.md").read_text(encoding="utf-8")
 AGAIN = "these numbers are of other networks: run python book/scripts/measure.py again"
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("measure", BOOK / "scripts/measure.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_every_table_in_the_book_is_made_from_the_measurements(script):

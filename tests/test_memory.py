@@ -1,6 +1,5 @@
 """What a run takes of memory, and that taking less leaves the picture as it is."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -22,6 +21,7 @@ from zecon_lite.finetune import FINETUNE, finetune, step_by_step
 from zecon_lite.memory import LOW_MEMORY, Memory, Saving, bytes_of, half_precision, naming_the_knob, ran_out
 from zecon_lite.profiles import PROFILES
 
+SCRIPT = "gpu_table"
 CPU = torch.device("cpu")
 
 
@@ -283,14 +283,6 @@ def test_other_commands_hand_the_saving_on_too(command, photo, monkeypatch):  # 
 
 
 # ------------------------------------------------------------------------------------------------------------ full size
-
-
-@pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("gpu_table", ROOT / "book/scripts/gpu_table.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_table_of_costs_is_made_from_networks_of_the_published_layout(script, monkeypatch, tmp_path):
