@@ -69,4 +69,6 @@ def test_downloads_are_the_manifest_s(tmp_path):
     assert costs.downloads(notebook("models.clip"), "tiny") == "0.0 GB"
     assert costs.downloads(notebook("models.clip")) == "3.1 GB"
     assert costs.downloads(notebook("models.latent")) == "5.3 GB"
+    assert costs.downloads(notebook("models.clips")) == "4.8 GB"
+    assert costs.downloads(notebook("for name, recipe in RECIPES.items():")) == "more than 4.8 GB"
     assert costs.downloads(notebook("models.vit")) == "more than 3.1 GB", "the host does not say how large that one is"

@@ -108,7 +108,7 @@ def test_a_verdict_is_a_truth_value_and_a_sentence(exercise):
     ("answer", "message"),
     [
         (3, "wants a function; got int"),
-        (lambda x: None, "returns nothing yet"),
+        (lambda x: None, "returns nothing;"),
         (lambda x: 1 / 0, "raised ZeroDivisionError"),
         (lambda: 0, "raised TypeError"),
         (lambda x: "two", "returns str"),

@@ -25,6 +25,11 @@ REPAIRS = [
     (r'<div id="pst-primary-sidebar"', '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"'),
     # Pictures further down wait until the reader comes near.
     (r'<img (?=[^>]*\bsrc="[^"]*_images/)(?![^>]*\bloading=)', '<img loading="lazy" '),
+    # A formula is a box of its own, after which a line may break: not before a full stop.
+    (r'(<span class="math notranslate nohighlight">\\\((?:(?!</span>).){1,40}</span>)([.,;:)?]+)',
+     r'<span class="kept">\1\2</span>'),
+    # In a table a long name may break where its parts meet.
+    (r'(?<=<span class="pre">)([\w.]+\(?\)?)(?=</span>)', lambda found: re.sub(r"([._])(?=\w)", r"\1<wbr>", found[1])),
     # No cell runs in the page.
     (r'\s*<link [^>]*href="[^"]*sphinx-thebe\.css[^>]*>', ""),
     # The icons are in the page; a megabyte and a half of others is not asked for.

@@ -26,7 +26,12 @@ from zecon_lite.memory import in_gib
 from zecon_lite.weights import MANIFEST, WeightFile, needed_by
 
 # What some chapters ask for beside the files that a profile cannot do without: (a word of their code, entry).
-SOME_ASK_FOR = ((r"\.vit\b|diffuseit", "dino-vit-b-8"), (r"\.latent\b", "stable-diffusion-v1-5"))
+# What code says when it asks for networks beyond those of every recipe: a loop over all recipes asks for DiffuseIT's.
+SOME_ASK_FOR = (
+    (r"\.vit\b|diffuseit|RECIPES\.items", ("dino-vit-b-8",)),
+    (r"\.clips\b|RECIPES\.items", ("clip-vit-b-32", "clip-rn50", "clip-rn50x4", "clip-rn50x16")),
+    (r"\.latent\b", ("stable-diffusion-v1-5",)),
+)
 
 
 def machine() -> dict[str, str | int]:
@@ -67,8 +72,8 @@ def downloads(notebook: Path, profile: str = "imagenet256") -> str:
     """How much the published networks of a notebook weigh, as the manifest has it."""
     code = "\n".join(c.source for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code")
     files: list[WeightFile] = list(needed_by(profile))
-    for word, entry in SOME_ASK_FOR:
-        files += MANIFEST[entry] if re.search(word, code) else ()
+    for word, entries in SOME_ASK_FOR:
+        files += [file for entry in entries for file in MANIFEST[entry]] if re.search(word, code) else []
     least = "" if all(file.size for file in files) else "more than "
     return f"{least}{sum(file.size or 0 for file in files) / 1e9:.1f} GB"
 

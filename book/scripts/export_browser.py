@@ -270,7 +270,7 @@ def manifest_of(page: Page) -> dict:
             "strength": recipe.strength, "skip": recipe.skip, "patches": recipe.patches, "maps": page.maps,
             "views": {"count": views.count, "area": views.area, "jitter": views.jitter},
         },
-        "prompts": [f"a {words[0]}" for style, words in world.STYLE_WORDS.items() if style != "photo"],
+        "prompts": [words[0] for style, words in world.STYLE_WORDS.items() if style != "photo"],
         "pictures": [],
     }
 

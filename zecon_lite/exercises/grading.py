@@ -55,7 +55,7 @@ class Exercise:
             except Exception as error:  # the reader's own code: anything may happen in it
                 return Verdict(False, f"your function raised {type(error).__name__}: {error}")
             if made is None or made is Ellipsis:
-                return Verdict(False, "your function returns nothing yet: end it with `return`.")
+                return Verdict(False, "your function returns nothing; end it with `return`.")
             if not _same(_tensors(given), _tensors(self._arguments(seed)), 0, 0):
                 return Verdict(False, "your function changes its own inputs: write `x = x + ...`, not `x += ...`.")
             try:

@@ -96,7 +96,8 @@ const PAGE = `
   <p class="zlw-told" data-testid="readout" aria-live="polite"></p>
   <p data-testid="plane"></p>
   <p class="zlw-hint">Arrow to the right, with a square: the way from the source prompt to the prompt; dashed: the ways to
-    the other prompts. Arrows with a dot: the ways from the source to the results. How far an arrow reaches to the right is
+    the other prompts. Arrows with a dot: the ways from the source to the results; dotted: a run,
+    step by step. How far an arrow reaches to the right is
     exact; how far up, only its part in this plane. Click a result, or walk in the chart: ← → another result,
     ↓ ↑ another prompt.</p>`;
 

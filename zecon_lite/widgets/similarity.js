@@ -118,7 +118,7 @@ const PAGE = `
     <span><i class="zls-same"></i>same place</span>
     <span><i class="zls-best"></i>best match</span>
   </div>
-  <p class="zls-hint">Click or drag on a source, or move the chosen patch with the arrow keys (Shift: four patches at
+  <p class="zls-hint">Click or drag on the source, or move the chosen patch with the arrow keys (Shift: four patches at
     once). Patches are named (row, column), counted from 0 at the top left. <span data-part="error"></span></p>`;
 
 const COLUMN = `
