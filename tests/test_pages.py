@@ -9,13 +9,14 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 from conftest import ROOT
+from PIL import Image
 from test_book import PAGES
 from test_links import REPOSITORY
 
 from zecon_lite import __version__
 
 sys.path.insert(0, str(ROOT / "book/_ext"))
-from zecon_pages import apart, drawing, repaired, report_address
+from zecon_pages import apart, drawing, repaired, report_address, sized
 
 LIBRARY = '{"file-pdf":[512,512,[],"f1c1","M1 2z"],bars:[448,512,["navicon"],"f0c9","M3 4z"]}'
 
@@ -44,6 +45,26 @@ def test_an_icon_is_drawn_into_the_page_and_needs_no_script():
     assert "script" not in found and found.count("<svg") == 2 and set(icons) == {"file-pdf", "bars"}
     assert 'class="svg-inline--fa theme-switch fa-solid fa-bars fa-lg" data-mode="y" aria-hidden="true"' in found
     assert 'd="M1 2z"' in found and "title" not in found
+
+
+def test_every_picture_has_its_size_so_that_nothing_moves_when_it_comes(tmp_path):
+    (tmp_path / "_images").mkdir()
+    Image.new("RGB", (30, 20)).save(tmp_path / "_images/a.png")
+    (tmp_path / "_images/b.svg").write_text('<svg viewBox="0 0 90 40"></svg>')
+    page = '<img alt="x" src="_images/a.png" /><img alt="y" src="_images/b.svg"><img src="_static/c.png">'
+    found = sized(page, tmp_path)
+    assert found == page.replace("<img a", '<img width="30" height="20" a', 1).replace(
+        '<img alt="y"', '<img width="90" height="40" alt="y"'
+    )
+    assert sized(found, tmp_path) == found
+
+
+def test_a_short_formula_keeps_the_full_stop_behind_it():
+    formula = '<span class="math notranslate nohighlight">\\(x_t\\)</span>'
+    assert repaired(f"{formula}. So", LIBRARY, {}) == f'<span class="kept">{formula}.</span> So'
+    assert repaired(f"{formula} so", LIBRARY, {}) == f"{formula} so"
+    name = '<code><span class="pre">self_similarity()</span></code>'
+    assert repaired(name, LIBRARY, {}) == name.replace("f_s", "f_<wbr>s")
 
 
 def test_an_icon_that_the_theme_does_not_have_is_said():

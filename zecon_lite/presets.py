@@ -2,7 +2,7 @@
 
 ZeCon's weights differ from prompt to prompt, some of them tenfold. Its README prints one command and refers to Table 5
 of the paper for the others; the numbers below are those that a benchmark of others (`mac-mvak/ZeCon`) carries, which
-evidently typed that table. **They were transcribed by a third party and not checked against the paper.** Where that
+evidently typed that table. They were transcribed by a third party and not checked against the paper. Where that
 source says 15 for t_0, its program leaves 15 of 50 steps out, and so do we; 15 steps taken would be `skip` 35.
 """
 

@@ -67,7 +67,7 @@ class Early:
 class Overflow:
     """Whether any picture's clean estimate is out of [-1, 1] by more than `limit`, as a mean square.
 
-    DiffuseIT's --use_range_restart: 0.01 over the weight 200; for faces it allows ten times as much.
+    DiffuseIT's `--use_range_restart`: 0.01 over the weight 200; for faces it allows ten times as much.
     """
 
     limit: float = 5e-5
@@ -90,7 +90,7 @@ def estimated(step: Step, style: Tensor | None) -> Tensor:
 
 
 def colours_matched(step: Step, style: Tensor) -> Tensor:
-    """`estimated`, with the colours of the style picture (DiffuseIT's --use_colormatch; clipped, not stretched)."""
+    """`estimated`, with the colours of the style picture (DiffuseIT's `--use_colormatch`; clipped, not stretched)."""
     return match_colours(step.x0, style)
 
 

@@ -8,8 +8,22 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
+from sphinx.ext.autodoc import DataDocumenter
+
+
+class Value(DataDocumenter):
+    """Data of a module; a value that is a page long, or tells where something lies, is not shown."""
+
+    priority = DataDocumenter.priority + 1
+
+    def should_suppress_value_header(self):
+        value = repr(self.object)
+        return super().should_suppress_value_header() or len(value) > 200 or "<" in value or "Path(" in value
+
 
 def setup(app):
+    app.add_autodocumenter(Value, override=True)
+    app.connect("autodoc-skip-member", skip_default)
     app.connect("build-finished", copy_anywidget)
     app.connect("autodoc-process-signature", readable_signature)
     app.connect("autodoc-process-docstring", plain_text_to_rst)
@@ -27,6 +41,12 @@ def copy_anywidget(app, exception):
     target = Path(app.outdir) / "_static/vendor/widgets/anywidget.js"
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found[0], target)
+
+
+def skip_default(app, what, name, obj, skip, options):
+    """A field whose default is a function is no method: the class's own words explain it."""
+    function = getattr(obj, "__func__", obj)
+    return True if what == "class" and inspect.isfunction(function) and function.__name__ != name else None
 
 
 def readable_signature(app, what, name, obj, options, signature, return_annotation):
@@ -58,11 +78,12 @@ def plain_text_to_rst(app, what, name, obj, options, lines):
 
 
 def parameters(obj):
-    """The names that a docstring may explain: parameters of a function, or of making an object of a class."""
+    """The names that a docstring may explain: of parameters, and of the attributes of a class."""
+    own = [name for name in vars(obj) if not name.startswith("_")] if inspect.isclass(obj) else []
     try:
-        return [name for name in inspect.signature(obj).parameters if name != "self"]
+        return own + [name for name in inspect.signature(obj).parameters if name != "self" and name not in own]
     except (TypeError, ValueError):
-        return []
+        return own
 
 
 def escape(text):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
+
+from PIL import Image
 
 from zecon_lite import __version__
 
@@ -23,7 +25,7 @@ REPAIRS = [
     (r'<th class="(head[^"]*)"><p></p></th>', r'<td class="\1"></td>'),
     # The column of chapters, with the book's name above them, is a region that can be jumped to.
     (r'<div id="pst-primary-sidebar"', '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"'),
-    # Pictures further down wait until the reader comes near.
+    # Pictures wait until the reader comes near.
     (r'<img (?=[^>]*\bsrc="[^"]*_images/)(?![^>]*\bloading=)', '<img loading="lazy" '),
     # A formula is a box of its own, after which a line may break: not before a full stop.
     (r'(<span class="math notranslate nohighlight">\\\((?:(?!</span>).){1,40}</span>)([.,;:)?]+)',
@@ -130,7 +132,8 @@ def repair_pages(app, exception):
             page, shown = apart(path.read_text(encoding="utf-8"), path.with_suffix(".widgets.js").name)
             if shown:
                 path.with_suffix(".widgets.js").write_text(shown, encoding="utf-8")
-            path.write_text(repaired(page, library, icons, search=path.name == "search.html"), encoding="utf-8")
+            page = repaired(page, library, icons, search=path.name == "search.html")
+            path.write_text(sized(page, path.parent), encoding="utf-8")
 
 
 def apart(page: str, name: str) -> tuple[str, str]:
@@ -142,6 +145,23 @@ def apart(page: str, name: str) -> tuple[str, str]:
     put = [f"document.body.append(Object.assign(document.createElement('script'), {tag}));" for tag in tags]
     page = STATE.sub(f'\n<script src="{name}"></script>', page, count=1)
     return STATE.sub("", page), "\n".join(put) + "\n"
+
+
+def sized(page: str, folder: Path) -> str:
+    """The page with the size of each of its pictures, so that nothing moves when one comes. folder: the page's own."""
+
+    def told(match: re.Match) -> str:
+        if " width=" in match[0]:
+            return match[0]
+        path = folder / unquote(match[1])
+        if path.suffix == ".svg":
+            width, height = re.search(r'viewBox="0 0 (\d+) (\d+)"', path.read_text(encoding="utf-8")).groups()
+        else:
+            with Image.open(path) as picture:
+                width, height = picture.size
+        return match[0].replace("<img ", f'<img width="{width}" height="{height}" ', 1)
+
+    return re.sub(r'<img [^>]*\bsrc="([^":]*_images/[^"]+)"[^>]*>', told, page)
 
 
 def repaired(page: str, library: str, icons: dict[str, str], search: bool = False) -> str:

@@ -99,7 +99,7 @@ def result_anchored(result: Tensor, source: Tensor, tau: float = 0.07) -> Tensor
     """CUT's roles (Park et al. 2020): each place of the result looks for its own among the places of the source.
 
     Rows of unit length (..., P, D) -> (..., P). The source is a constant: a place of the result is pulled to its own
-    place and pushed from the other places *of the source*, and no other place of the result feels it.
+    place and pushed from the other places of the source, and no other place of the result feels it.
     """
     return place_nce(result, source.detach(), tau)
 

@@ -104,7 +104,7 @@ class ContentFactor:
     """How much more content counts once the text is reached: (B,), for `vit.KeyContrast`.
 
     `above` where the similarity of the step before was over `threshold`, else `below`. The released
-    --regularize_content is (2, 1), --use_prog_contrast (1, 0.5).
+    `--regularize_content` is (2, 1), `--use_prog_contrast` (1, 0.5).
     """
 
     ensemble: ClipEnsemble

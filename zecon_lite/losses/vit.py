@@ -66,7 +66,7 @@ class ViTFeatures:
 
     Pictures are recognised by being the same tensor, so the losses depend on the `State` alone; what is remembered only
     saves work. All terms of one state hang on one graph: ask for their gradients together.
-    clean: False shows the view, as DiffuseIT's commands do (--use_noise_aug_all), True the clean estimate x0.
+    clean: False shows the view, as DiffuseIT's commands do (`--use_noise_aug_all`), True the clean estimate x0.
     """
 
     vit: KeyEncoder

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..profiles import nearest
 from .charts import check_sources, joined, sheet
 
-GRIDS = Path(__file__).parent / "grids"
+_GRIDS = Path(__file__).parent / "grids"
 """Grids that come with the package; book/scripts/weight_grid.py makes them."""
 STORED = ("across", "cell", "sources", "axes", "scores", "selected", "plane", "caption")
 """What a grid's JSON says under "traits"; the sheet is the PNG beside it."""
@@ -97,9 +97,9 @@ class WeightExplorer(anywidget.AnyWidget):
 
         Raises FileNotFoundError where there is none.
         """
-        path = GRIDS / f"{name}.json"
+        path = _GRIDS / f"{name}.json"
         if not path.exists():
-            found = ", ".join(sorted(p.stem for p in GRIDS.glob("*.json"))) or "none"
+            found = ", ".join(sorted(p.stem for p in _GRIDS.glob("*.json"))) or "none"
             raise FileNotFoundError(f"there is no grid {name!r}; there are: {found}")
         traits = json.loads(path.read_text(encoding="utf-8"))["traits"]
         return cls(sheet=path.with_suffix(".png").read_bytes(), **traits)
