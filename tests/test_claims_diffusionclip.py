@@ -57,7 +57,7 @@ def test_a_claim_follows_its_numbers(script):
         better["memory"][network]["denoising"] = [v - 1 for v in MEASURED["memory"]["original"]["denoising"]]
     found = {(says, measure): script.verdict(found) for says, measure, found in script.claims(better)}
     assert len(found) == len(words) == len(script.claims(MEASURED))
-    claim = "DiffusionCLIP has more than ZeCon"
+    claim = "DiffusionCLIP scores higher than ZeCon"
     assert found[claim, MEASURES["style_probability_a"]] == found[claim, MEASURES["ssim_to_source"]] == "true"
     assert found["tuned networks are worse at removing noise from scenes", "squared error"] == "false"
 

@@ -146,13 +146,13 @@ def claims(measured: Mapping) -> list[tuple[str, str, tuple[float, float, float]
         return apart(torch.tensor([p[key] for p in pupils]).mean(0).tolist(), kept["original"][key])
 
     found = [
-        (f"an untouched network brings scenes home with SSIM above 0.9 (t0 = {STARTS[1]})", "SSIM - 0.9",
+        (f"an untouched network brings scenes home with SSIM above 0.9 (t₀ = {STARTS[1]})", "SSIM - 0.9",
          apart(home[str(STARTS[1])], [0.9] * measured["scenes"])),
-        (f"the less noise on the way, the better it does (t0 = {STARTS[0]} against {STARTS[-1]})", "SSIM",
+        (f"the less noise on the way, the better it does (t₀ = {STARTS[0]} against {STARTS[-1]})", "SSIM",
          apart(home[str(STARTS[0])], home[str(STARTS[-1])])),
     ]
     for key in SHOWN[:5]:
-        found.append(("DiffusionCLIP has more than ZeCon", MEASURES[key], rows(FULL, ZECON, key)))
+        found.append(("DiffusionCLIP scores higher than ZeCon", MEASURES[key], rows(FULL, ZECON, key)))
     found += [
         ("half the degree keeps more of the source", MEASURES["ssim_to_source"], rows(HALF, FULL, "ssim_to_source")),
         ("the whole degree has more of the style", MEASURES["style_probability_b"],

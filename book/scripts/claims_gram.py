@@ -226,7 +226,8 @@ def setup(measured: Mapping) -> str:
         f"{measured['scenes']} held-out scenes, one style each, {EXAMPLES} style pictures for each of them; "
         f"{measured['steps']} guided steps, one seed. Weights are factors of the recipe's own: alpha = {own[ALPHA]:g} "
         f"for `{ALPHA}`, beta = {own[BETA]:g} for `{BETA}`. The push has a fixed length, so weights say how the "
-        'terms share it; "alone" means three times the one and none of the other, beside what holds the source.\n\n'
+        'terms share it; "alone" means three times the one and none of the other, beside what holds the source, and '
+        '"beside CLIP" both at one, against CLIP at one without Gram.\n\n'
         "A **leak** is how much more a result resembles its own style picture than another one in the same style, "
         "averaged over both, as a share of what the style picture itself would score. The distance of **colours** is "
         "the Fréchet distance of all pixels in CIELAB, where 1 is a difference just seen.\n"
@@ -242,7 +243,11 @@ def verdicts(measured: Mapping) -> str:
     for letter, says in FINDINGS.items():
         word = next(line[3] for line in lines if line[0] == letter)
         sentences.append(f"* ({letter}) {says}: **{word}**.")
-    note = "The first row of a finding decides it. Of twenty such intervals one is expected to miss by chance."
+    note = (
+        "A difference is what is named first minus what it is compared with, as measured: where a claim says less, "
+        "lower or nearer, it should be below 0. The first row of a finding decides it. Of twenty such intervals one is "
+        "expected to miss by chance."
+    )
     table = markdown(["finding", "claim", "difference", "verdict"], lines)
     return "\n".join([table, note, "", *sentences, ""])
 
@@ -280,7 +285,7 @@ def curves(measured: Mapping) -> Figure:
         ax.set(xlabel="beta", xticks=range(len(FACTORS)), xticklabels=[f"x {factor:g}" for factor in FACTORS])
         ax.set_title(MEASURES[key], fontsize=9)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -292,8 +297,8 @@ def sheet(source: Tensor, examples: Tensor, results: Mapping[tuple[float, float]
     rows = [[results[alpha, beta][k] for k in range(EXAMPLES) for alpha in FACTORS] for beta in FACTORS]
     for row, picture in zip(rows, (*examples, source[0]), strict=False):
         row.append(picture)
-    titles = [f"{('first', 'second')[k]}, alpha x {alpha:g}" for k in range(EXAMPLES) for alpha in FACTORS]
-    return show.grid(rows, [f"beta x {beta:g}" for beta in FACTORS], [*titles, "styles, source"], height=0.9)
+    titles = [f"{('first', 'second')[k]},\nα × {alpha:g}" for k in range(EXAMPLES) for alpha in FACTORS]
+    return show.grid(rows, [f"β × {beta:g}" for beta in FACTORS], [*titles, "styles, source"], height=0.9)
 
 
 # ------------------------------------------------------------------------------------------------------------ the run

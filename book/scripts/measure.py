@@ -172,8 +172,8 @@ def by_style(measured: Mapping) -> str:
     lines = []
     for style in measured["styles"]:
         zecon, truth = (measured["rows"][name]["styles"][style] for name in ("zecon", "truth"))
-        lines.append([style, *(f"{zecon[k][0]:.2f} of {truth[k][0]:.2f}" for k in keys)])
-    return markdown(["`zecon` of truth", *(MEASURES[k] for k in keys)], lines)
+        lines.append([style, *(f"{zecon[k][0]:.2f} ({truth[k][0]:.2f})" for k in keys)])
+    return markdown(["`zecon` (truth)", *(MEASURES[k] for k in keys)], lines)
 
 
 # -------------------------------------------------------------------------------------------------------- the pictures
