@@ -135,6 +135,7 @@ def test_every_imported_library_is_required():
     names |= {"traitlets": "ipywidgets", "IPython": "ipywidgets", "nbformat": "papermill"}        # which bring them
     names |= {"filelock": "torch"}
     names |= {"nbconvert": "jupyterlab", "jinja2": "jupyter-book", "pygments": "jupyter-book"}
+    names |= {"sphinx": "jupyter-book"}
     ours = {"zecon_lite", *(path.stem for path in [*(ROOT / "tests").glob("*.py"), *(ROOT / "book").rglob("*.py")])}
     for path in [*MODULES, *(ROOT / "tests").glob("*.py"), *(ROOT / "book").rglob("*.py")]:
         for module, _ in imports(path):

@@ -50,7 +50,7 @@ def test_every_equation_names_its_function_and_its_test():
         found = import_module(module)
         for name in names:
             found = getattr(found, name)
-        assert f"| {{eq}}`{label}` | {{py:{kind}}}`{path}` | `{test}` |" in PAGE, f"{label} is not in the list"
+        assert f"| {{eq}}`{label}` | {{py:{kind}}}`~{path}` | `{test}` |" in PAGE, f"{label} is not in the list"
 
 
 # ----------------------------------------------------------------------------------------------------------- diffusion

@@ -7,6 +7,6 @@ document.addEventListener("DOMContentLoaded", () => {
     else scrolls.removeAttribute("tabindex");
   };
   const watcher = new ResizeObserver((changes) => changes.forEach((change) => reach(change.target)));
-  const wide = ".bd-article :is(.math, figure, .cell_output .output)";
+  const wide = ".bd-article :is(.math, figure, .cell_output, .cell_output .output)";
   for (const it of document.querySelectorAll(wide)) watcher.observe(it);
 });
