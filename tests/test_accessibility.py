@@ -44,7 +44,7 @@ def settle(page):
       for (const picture of document.images) picture.loading = "eager";
       await Promise.all([...document.images].map((picture) => picture.decode().catch(() => {})));
     }""")
-    page.wait_for_function(DRAWN)
+    page.wait_for_function(DRAWN, timeout=120_000)    # other tests keep both cores busy
     page.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
     page.wait_for_timeout(500)
 

@@ -19,7 +19,7 @@ from zecon_lite import RECIPES, load_models, metrics, weights
 from zecon_lite.benchmark import Benchmark, of_recipe
 from zecon_lite.evaluate import MEASURES
 from zecon_lite.widgets import WeightExplorer
-from zecon_lite.widgets.weights import GRIDS, STORED
+from zecon_lite.widgets.weights import _GRIDS, STORED
 
 JS = Path(__file__).parent / "js"
 AXES = {"start": [9, 21], "weight": [0, 0.02, 0.1], "style": ["oil", "neon"]}
@@ -253,7 +253,7 @@ def test_a_phone_shows_the_chart_below_the_pictures(figure):
 
 @pytest.fixture(scope="module")
 def stored():
-    return json.loads((GRIDS / "zecon.json").read_text(encoding="utf-8"))
+    return json.loads((_GRIDS / "zecon.json").read_text(encoding="utf-8"))
 
 
 def test_the_grid_is_of_the_networks_and_the_recipe_in_this_package(script, stored):

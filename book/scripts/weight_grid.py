@@ -22,7 +22,7 @@ from zecon_lite.files import replacing
 from zecon_lite.profiles import Models
 from zecon_lite.progress import only_bar
 from zecon_lite.recipes import Recipe
-from zecon_lite.widgets.weights import GRIDS, STORED, WeightExplorer
+from zecon_lite.widgets.weights import _GRIDS, STORED, WeightExplorer
 
 STYLES = ("pencil", "mosaic", "woodcut", "crayon")
 LATER = (12, 8, 4, 0)              # positions by which the run starts later than the recipe's
@@ -67,15 +67,15 @@ def main() -> None:
         f"held-out scene {int(asked.pictures.scene[0])}, seed 0. Judges A and B are two small classifiers that guided "
         "nothing. At first the recipe's own settings are shown.",
     )
-    GRIDS.mkdir(exist_ok=True)
-    with replacing(GRIDS / "zecon.png") as partial:
+    _GRIDS.mkdir(exist_ok=True)
+    with replacing(_GRIDS / "zecon.png") as partial:
         partial.write_bytes(explorer.sheet)
     about = {
         "weights": hashes((*GUIDING, *metrics.JUDGES, "segmenter")),
         "settings": made_of(of_recipe(recipe, models)),
         "traits": {name: getattr(explorer, name) for name in STORED},
     }
-    print(f"{pictures.flatten(0, 2).shape[0]} pictures: {save(about, GRIDS / 'zecon.json')}")
+    print(f"{pictures.flatten(0, 2).shape[0]} pictures: {save(about, _GRIDS / 'zecon.json')}")
 
 
 if __name__ == "__main__":
