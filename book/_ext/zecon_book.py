@@ -50,8 +50,14 @@ def skip_default(app, what, name, obj, skip, options):
 
 
 def readable_signature(app, what, name, obj, options, signature, return_annotation):
-    """A default that a function makes is shown as `...`; as Python prints it, Sphinx could not read the signature."""
-    return signature and signature.replace("<factory>", "..."), return_annotation
+    """Defaults by their names. As Python prints functions and classes, Sphinx could not read the signature."""
+    for printed, readable in (
+        (r"<factory>|<function [\w.]*<lambda>>", "..."),
+        (r"<(?:function|bound method) ([\w.]+)(?: of <class '[^']*'>)?>", r"\1"),
+        (r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1"),
+    ):
+        signature = signature and re.sub(printed, readable, signature)
+    return signature, return_annotation
 
 
 def plain_text_to_rst(app, what, name, obj, options, lines):
