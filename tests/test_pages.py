@@ -132,3 +132,10 @@ def test_the_scores_of_lighthouse_are_high():
     assert len(found["desktop"]) == len(found["phone"]) >= 4
     for name, page in [*found["desktop"].items(), *found["phone"].items()]:
         assert page["accessibility"] >= 95 and page["best-practices"] >= 95 and page["performance"] >= 90, name
+
+
+def test_the_api_shows_names_and_neither_addresses_nor_page_long_values(html):
+    text = re.sub(r"<[^>]+>", "", (html / "book/api.html").read_text(encoding="utf-8"))
+    assert "step: Callable" in text and "= ddpm_step" in text and "RECIPES" in text
+    assert not re.search(r"&lt;(?:function|class|bound)|object at 0x|Path\(|~zecon_lite|site-packages", text)
+    assert str(ROOT) not in text
