@@ -157,6 +157,25 @@ def test_a_figure_has_a_text_for_those_who_cannot_see_it(name):
 
 
 @each_notebook
+def test_a_figure_has_a_caption(name):
+    for cell in code_cells(name):
+        if "image" in cell.metadata.get("mystnb", {}):
+            assert cell.metadata.mystnb.get("figure", {}).get("caption"), f"no caption:\n{cell.source}"
+
+
+def test_no_two_figures_have_one_name():
+    figures = [c.metadata.get("mystnb", {}).get("figure", {}) for name in NOTEBOOKS for c in code_cells(name)]
+    named = [figure["name"] for figure in figures if "name" in figure]
+    assert len(named) == len(set(named)) > 50
+
+
+@each_notebook
+def test_metadata_is_what_the_book_reads(name):
+    for cell in NOTEBOOKS[name].cells:
+        assert set(cell.metadata) <= {"tags", "mystnb", "cellView", "jupyter"}, "what running it left behind"
+
+
+@each_notebook
 def test_no_warning_was_printed_when_the_book_was_built(name):
     executed = ROOT / f"build/executed/{name}.ipynb"
     if not executed.is_file():

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from zecon_lite import lookalikes
+from zecon_lite import load_models, lookalikes
 from zecon_lite.tiny import data, train, world
 from zecon_lite.tiny.networks import VGGClassifier, build_clip, build_unet
 
@@ -90,7 +90,7 @@ def test_training_goes_on_from_committed_weights_when_no_checkpoint_is_left(shar
     (places / "checkpoints" / "vgg.pt").unlink()
     train.main([*arguments, "65", "--rate", "0"])  # one step at rate 0: the weights must come back
     after = torch.load(places / "checkpoints" / "vgg.pt", weights_only=True)
-    assert after["seen"] == 80
+    assert after["seen"] == 80 and after["begun"] == 64, "the average follows what this run adds"
     torch.testing.assert_close(after["network"]["head.weight"].half(), before["head.weight"], rtol=2e-3, atol=1e-4)
 
 
@@ -151,6 +151,18 @@ def test_lookalikes_are_what_clip_was_shown_on_the_way_and_at_the_end(tmp_path, 
     assert (first - last).square().mean() > 0.01, "earlier views hold noise"
     drawn, again = (found.batch(5, torch.Generator().manual_seed(2)) for _ in range(2))
     assert torch.equal(drawn, again) and drawn.shape == (5, 3, 64, 64) and drawn.abs().max() <= data.REACH
+
+
+def test_lookalikes_can_follow_the_clip_that_is_being_trained(places):
+    networks = load_models("tiny", device="cpu")
+    before = networks.clip.text(["a mosaic"])
+    lookalikes.follow(networks)
+    assert torch.equal(networks.clip.text(["a mosaic"]), before), "no checkpoint yet"
+    (places / "checkpoints").mkdir()
+    averaged = {k: 2 * v if k == "text_projection" else v for k, v in networks.clip.model.state_dict().items()}
+    torch.save({"ema": averaged}, places / "checkpoints" / "clip.pt")
+    lookalikes.follow(networks)
+    torch.testing.assert_close(networks.clip.text(["a mosaic"]), 2 * before)
 
 
 def test_the_clip_learns_from_lookalikes_where_there_are_some(shards, places):

@@ -3,7 +3,8 @@
 A CLIP knows the pictures it was trained on. Guidance looks for pictures anywhere, and finds some that please the CLIP
 and nobody else. `python -m zecon_lite.lookalikes` restyles training scenes with the bundled networks, and
 `python -m zecon_lite.tiny.train clip` then shows the results to the CLIP: whatever a caption says of a style, they are
-not it. That is hard-negative mining, with one's own mistakes for negatives; each round wants new ones.
+not it. That is hard-negative mining, with one's own mistakes for negatives. They are soon learnt, and new ones wanted:
+`--follow`, beside the training, guides with the CLIP as it has become.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .profiles import Models, load_models
 from .progress import bar
 from .state import Step
 from .stylize import stylize
-from .tiny import world
+from .tiny import train, world
 from .tiny.data import LOOKALIKES, REACH
 
 FIRST_SEED, SCENES = 300_000, 12  # training scenes that no shard holds; how many at once
@@ -55,6 +56,14 @@ def lookalikes(number: int, models: Models) -> np.ndarray:
     return seen.clamp(-REACH, REACH).mul(127 / REACH).round().to(torch.int8).numpy()
 
 
+def follow(models: Models) -> None:
+    """Give the CLIP the averaged weights of the training that runs beside; until its first checkpoint, leave it."""
+    path = train.CHECKPOINTS / "clip.pt"
+    if path.exists():
+        models.clip.model.load_state_dict(torch.load(path, weights_only=True, map_location=models.device)["ema"])
+        models.clip.to(models.device)    # which forgets the texts that it had embedded
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m zecon_lite.lookalikes", description="Restyle training scenes, for the CLIP to learn from."
@@ -62,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--parts", type=int, default=24, help=f"how many, of {SCENES} scenes each (default 24)")
     parser.add_argument("--first", type=int, default=0, help="number of the first; a new round wants new scenes")
     parser.add_argument("--folder", type=Path, default=LOOKALIKES)
+    parser.add_argument("--follow", action="store_true", help="guide with the CLIP that is being trained")
     args = parser.parse_args(argv)
     args.folder.mkdir(parents=True, exist_ok=True)
     models = load_models("tiny")
@@ -69,6 +79,8 @@ def main(argv: list[str] | None = None) -> None:
         for number in range(args.first, args.first + args.parts):
             path = args.folder / f"part_{number:04d}.npz"
             if not path.exists():
+                if args.follow:
+                    follow(models)
                 images = lookalikes(number, models)
                 with replacing(path) as partial, open(partial, "wb") as file:
                     np.savez(file, images=images)

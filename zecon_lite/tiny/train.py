@@ -71,6 +71,7 @@ class Run:
     device: torch.device
     seen: int = 0
     seconds: float = 0.0
+    begun: int = 0  # how many had been seen when the run went on from weights that were published
     log: list[tuple[int, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -86,6 +87,7 @@ class Run:
             self.network.load_state_dict(saved["network"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.ema, self.seen, self.seconds = saved["ema"], saved["seen"], saved["seconds"]
+            self.begun = saved.get("begun", 0)
             self.log = [tuple(entry) for entry in saved["log"]]
         elif committed.exists():
             weights = load_file(committed)
@@ -98,6 +100,7 @@ class Run:
             self.ema.update({k: v.to(self.device) for k, v in kept.items()})
             card = json.loads(committed.with_suffix(".json").read_text())
             self.seen, self.seconds = card["samples_seen"], card["seconds"]
+            self.begun = self.seen
 
     def train(self, loss_of: Callable[[Tensor, Tensor, torch.Generator], Tensor], photos: float = 0.5) -> None:
         """Take optimiser steps until the budget is used. loss_of(images, labels, generator) -> scalar."""
@@ -128,13 +131,12 @@ class Run:
                     )
                     recent.clear()
                     self.shards.refresh()
-                if (k + 1) % 500 == 0 or k + 1 == steps:
                     self.save()
                 progress.update()
 
     def _average(self) -> None:
-        """Follow the weights with a window of a twentieth of the run, and closely at its start."""
-        step, window = self.seen / self.batch, max(20.0, 0.05 * self.samples / self.batch)
+        """Follow the weights with a window of a twentieth of what this run adds, and closely at the very start."""
+        step, window = self.seen / self.batch, max(20.0, 0.05 * (self.samples - self.begun) / self.batch)
         decay = min(1 - 1 / window, step / (step + 10))
         with torch.no_grad():
             for k, v in self.network.state_dict().items():
@@ -152,6 +154,7 @@ class Run:
             "ema": self.ema,
             "seen": self.seen,
             "seconds": self.seconds,
+            "begun": self.begun,
             "log": [list(entry) for entry in self.log],
         }
         with replacing(self.checkpoint) as partial:
