@@ -50,13 +50,15 @@ EXERCISES: dict[str, Exercise | Question] = {
 def check(name: str, answer: object) -> Verdict:
     """The verdict on a reader's answer, a function or a value; it never raises for a wrong one.
 
-    Raises ValueError for a name that no exercise has.
+    Raises ValueError for a name that no exercise has, and where name and answer have changed places.
 
     >>> bool(check("no-direction", 1.0))
     True
     >>> check("no-direction", 0.0)
     Not yet: 0 would need a picture that changes *along* the text's change; a change of zero points nowhere.
     """
+    if not isinstance(name, str):
+        raise ValueError(f'the name comes first, as in check("ddim-step", my_function); got {type(name).__name__}')
     if name not in EXERCISES:
         raise ValueError(f"there is no exercise {name!r}; {nearest(name, EXERCISES)}")
     return EXERCISES[name].grade(answer)

@@ -29,6 +29,11 @@ def _direction(
     return 1 - F.cosine_similarity(image - source_image, text - source_text, dim=-1)
 
 
+def _angles(generator: torch.Generator) -> tuple[Tensor]:
+    """Five angles in radians, not so near to 0 or pi that the roundings of an arcsine would count; float64."""
+    return (0.2 + 2.6 * torch.rand(5, generator=generator, dtype=torch.float64),)
+
+
 def _push(generator: torch.Generator) -> tuple[Tensor, ...]:
     return *pictures(generator, 3), *levels(generator, 1)
 
@@ -58,6 +63,29 @@ EXERCISES = (
         },
         "it depends on the angle alone, and pulls the harder the larger it is.",
         atol=1e-4,
+    ),
+    Exercise(
+        "two-slopes",
+        _angles,
+        lambda theta: (theta, theta.sin()),
+        {
+            "those are the two losses themselves; their slopes are what torch.autograd.grad gives.": (
+                lambda theta: (theta**2 / 2, 1 - theta.cos())
+            ),
+            "the order is turned: first the slope of half the squared angle, then that of 1 - cos.": (
+                lambda theta: (theta.sin(), theta)
+            ),
+            "the second loss is 1 - cos, yours is cos: a slope of the wrong sign pulls picture and text apart.": (
+                lambda theta: (theta, -theta.sin())
+            ),
+            "the first loss is *half* the squared angle.": lambda theta: (2 * theta, theta.sin()),
+            "theta comes in radians; you turn it into radians once more.": (
+                lambda theta: (theta.deg2rad(), theta.deg2rad().sin())
+            ),
+        },
+        "theta against sin(theta). Near 180 degrees 1 - cos has almost no slope left, just where the picture is most "
+        "wrong.",
+        atol=1e-3,
     ),
     Exercise(
         "clip-direction",

@@ -47,7 +47,9 @@ def _climb(x: Tensor, eps: Tensor, a: Tensor, a_next: Tensor) -> Tensor:
 
 def _climb_with_network(generator: torch.Generator) -> tuple[object, ...]:
     a, a_next = levels(generator, 2)
-    return torch.tanh, *pictures(generator, 1), a, a_next, 3
+    strength = 0.5 + torch.rand((), generator=generator, dtype=torch.float64)
+    rounds = int(torch.randint(2, 5, (), generator=generator))
+    return lambda x: strength * torch.tanh(x), *pictures(generator, 1), a, a_next, rounds
 
 
 def _climb_exactly(network: Network, x: Tensor, a: Tensor, a_next: Tensor, rounds: int) -> Tensor:

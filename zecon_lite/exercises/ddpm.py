@@ -55,6 +55,18 @@ def _ancestral(
     return mean + (beta * (1 - a_prev) / (1 - a)) ** power * noise
 
 
+def _level_and_energy(generator: torch.Generator) -> tuple[Tensor, ...]:
+    return *levels(generator, 1), 0.1 + 0.6 * torch.rand((), generator=generator, dtype=torch.float64)
+
+
+def _best_multiple(a: Tensor, mean_square: Tensor) -> Tensor:
+    return (a * (1 - a)).sqrt() * (1 - mean_square) / _energy(a, mean_square)
+
+
+def _energy(a: Tensor, mean_square: Tensor) -> Tensor:
+    return a * mean_square + 1 - a
+
+
 EXERCISES = (
     Exercise(
         "v-from-eps",
@@ -122,5 +134,31 @@ EXERCISES = (
             ),
         },
         "one step of ancestral sampling. The rest of the sampler is a loop.",
+    ),
+    Exercise(
+        "best-multiple",
+        _level_and_energy,
+        _best_multiple,
+        {
+            "that is E[v x], the upper half of the fraction. Divide by E[x^2], which is a V + 1 - a.": (
+                lambda a, mean_square: _best_multiple(a, mean_square) * _energy(a, mean_square)
+            ),
+            "v holds x0 with a minus, so E[v x] is a difference: sqrt(a (1 - a)) times 1 - V, not 1 + V.": (
+                lambda a, mean_square: (a * (1 - a)).sqrt() * (1 + mean_square) / _energy(a, mean_square)
+            ),
+            "the sign is turned: v holds eps with a plus and x0 with a minus, so E[v x] = sqrt(a (1 - a)) (1 - V).": (
+                lambda a, mean_square: -_best_multiple(a, mean_square)
+            ),
+            "mean_square is V as it stands, E[x0^2]; do not square it again.": (
+                lambda a, mean_square: _best_multiple(a, mean_square**2)
+            ),
+            "this multiple of x guesses the *noise*, E[eps x] / E[x^2]; v is sqrt(a) eps - sqrt(1 - a) x0.": (
+                lambda a, mean_square: (1 - a).sqrt() / _energy(a, mean_square)
+            ),
+            "this multiple of x guesses the *picture*, E[x0 x] / E[x^2]; v is sqrt(a) eps - sqrt(1 - a) x0.": (
+                lambda a, mean_square: a.sqrt() * mean_square / _energy(a, mean_square)
+            ),
+        },
+        "nobody who knows only V of the world can say more about v. A network has to do better.",
     ),
 )

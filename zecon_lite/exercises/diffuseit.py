@@ -137,7 +137,7 @@ EXERCISES = (
             129: "the steps are counted; but who looked at the source, and at the style picture?",
             122: "ten visits to the first position are nine more steps.",
             516: "one pass gives keys and [CLS] together: the four losses share it.",
-            518: "one pass gives keys and [CLS] together: the four losses share it.",
+            518: "two for what is looked at once is right; but the four losses of a step share one pass.",
         },
         rtol=1e-6,
     ),

@@ -14,15 +14,17 @@ def _two_keys(generator: torch.Generator) -> tuple[Tensor, ...]:
 
 
 def _near_keys(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Keys (17, 6) of two pictures that agree in part; [CLS] agrees with itself, and is longer than the rest."""
-    key = torch.randn(17, 6, generator=generator)
-    query = key + torch.randn(17, 6, generator=generator)
+    """Keys (P, 6) of two pictures that agree in part; [CLS] agrees with itself, and is longer than the rest."""
+    tokens = int(torch.randint(10, 20, (), generator=generator))
+    key = torch.randn(tokens, 6, generator=generator)
+    query = key + torch.randn(tokens, 6, generator=generator)
     query[0] = key[0] = 9 * key[0]
-    return query, key * (0.3 + 3 * torch.rand(17, 1, generator=generator))
+    return query, key * (0.3 + 3 * torch.rand(tokens, 1, generator=generator))
 
 
 def _two_cls(generator: torch.Generator) -> tuple[Tensor, ...]:
-    return tuple(torch.randn(3, 8, generator=generator) for _ in range(2))
+    batch = int(torch.randint(2, 6, (), generator=generator))
+    return tuple(torch.randn(batch, 8, generator=generator) for _ in range(2))
 
 
 def _cosines(keys: Tensor, normalise: bool = True) -> Tensor:

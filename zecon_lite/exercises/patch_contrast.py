@@ -12,7 +12,8 @@ from .grading import Exercise, Question
 
 
 def _pairs(generator: torch.Generator) -> tuple[Tensor, ...]:
-    return tuple(torch.randn(12, 5, generator=generator) for _ in range(2))
+    places = int(torch.randint(8, 16, (), generator=generator))
+    return tuple(torch.randn(places, 5, generator=generator) for _ in range(2))
 
 
 def _contrast(query: Tensor, key: Tensor, tau: float = 0.07, dim: int = 1, normalise: bool = True) -> Tensor:
@@ -23,7 +24,9 @@ def _contrast(query: Tensor, key: Tensor, tau: float = 0.07, dim: int = 1, norma
 
 
 def _exam(generator: torch.Generator) -> tuple[Tensor, float]:
-    return 2 * torch.rand((6, 6), generator=generator) - 1, 0.3
+    places = int(torch.randint(4, 9, (), generator=generator))
+    tau = 0.2 + 0.3 * torch.rand((), generator=generator).item()
+    return 2 * torch.rand((places, places), generator=generator) - 1, tau
 
 
 def _slope(cosines: Tensor, tau: float, dim: int = 1) -> Tensor:
@@ -42,9 +45,8 @@ EXERCISES = (
             "queries and keys must have length 1, so that a product is a cosine: use torch.nn.functional.normalize.": (
                 lambda q, k: _contrast(q, k, normalise=False)
             ),
-            "the temperature divides the cosines; yours multiplies them, or is left out.": (
-                lambda q, k: _contrast(q, k, tau=1.0)
-            ),
+            "the temperature divides the cosines; yours is left out.": lambda q, k: _contrast(q, k, tau=1.0),
+            "the temperature divides the cosines; yours multiplies them.": lambda q, k: _contrast(q, k, tau=1 / 0.07),
             "the sign is turned: a loss falls when the right pair becomes more alike.": lambda q, k: -_contrast(q, k),
         },
         "every place is asked to find itself among all places.",
@@ -56,7 +58,10 @@ EXERCISES = (
         {
             0.0: "even a perfect query is charged for the 255 other places, exp(0 / tau) each.",
             math.log1p(255 * math.exp(-1 / 0.07)): "that is the value at tau = 0.07; the question asks for tau = 0.5.",
+            math.log(255) - 2: "the right place stands in the sum, too: 1 + 255 exp(-1 / tau).",
+            math.log1p(256 * math.exp(-2)): "there are 256 answers in all, and 255 of them are wrong.",
         },
+        rtol=1e-3,
     ),
     Question(
         "blank-sky",
@@ -66,7 +71,9 @@ EXERCISES = (
             0.0: "0 is the loss of a sure and right answer; here no place can be told from another.",
             1.0: "256 equal logits share the probability: each gets 1 / 256, and the loss is its negative logarithm.",
             8.0: "that is the logarithm to base 2, 8 bits; the loss is counted in nats.",
+            math.log(255): "there are 255 rivals, and the right place is a possible answer as well.",
         },
+        rtol=3e-4,
     ),
     Exercise(
         "contrast-slope",

@@ -13,7 +13,8 @@ from .grading import Exercise, Question
 
 
 def _answers(generator: torch.Generator) -> tuple[Tensor | float, ...]:
-    return *torch.randn(4, 2, 4, 3, 3, generator=generator).unbind(), 7.5
+    w = 2 + 8 * torch.rand((), generator=generator).item()
+    return *torch.randn(4, 2, 4, 3, 3, generator=generator).unbind(), w
 
 
 def _dds(eps_null: Tensor, eps_text: Tensor, source_null: Tensor, source_text: Tensor, w: float) -> Tensor:
@@ -27,7 +28,8 @@ def _noisy(generator: torch.Generator) -> tuple[Tensor | float, ...]:
 
 
 def _rows(generator: torch.Generator) -> tuple[Tensor | float, ...]:
-    return *(F.normalize(torch.randn(9, 5, generator=generator), dim=1) for _ in range(2)), 0.07
+    tau = 0.05 + 0.1 * torch.rand((), generator=generator).item()
+    return *(F.normalize(torch.randn(9, 5, generator=generator), dim=1) for _ in range(2)), tau
 
 
 EXERCISES = (
@@ -77,6 +79,9 @@ EXERCISES = (
             "other way.": lambda result, source, tau: result_anchored(result, source, tau).mean(),
             "the temperature divides the cosines; yours is left out.": (
                 lambda result, source, tau: source_anchored(result, source, 1.0).mean()
+            ),
+            "the temperature divides the cosines; yours multiplies them.": (
+                lambda result, source, tau: source_anchored(result, source, 1 / tau).mean()
             ),
             "the loss is a mean over places, not their sum.": (
                 lambda result, source, tau: source_anchored(result, source, tau).sum()

@@ -67,6 +67,18 @@ def _straight_line(style: Tensor, content: Tensor, wanted: float) -> Tensor:
     return content[0] + share * (content[-1] - content[0])
 
 
+# ------------------------------------------------------------------------------------------------ the best of several
+
+
+def _scores(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What 12 pictures scored, and 6 trials in which 8 equal methods draw 4 of these scores each."""
+    return torch.rand(12, generator=generator), torch.randint(12, (6, 8, 4), generator=generator)
+
+
+def _flattery(pool: Tensor, draws: Tensor) -> Tensor:
+    return pool[draws].mean(2).max(1).values.mean() - pool.mean()
+
+
 EXERCISES = (
     Question(
         "passes-of-zecon",
@@ -77,8 +89,10 @@ EXERCISES = (
             25: "that is one of the two ways: the inversion that leads towards noise asks the network as well.",
             75: "a guided step asks the network once, not twice: guidance and step share the prediction. Released code "
             "asks twice.",
+            49: "the latent stands one position higher than the first step, so the way there takes 25 passes, not 24.",
             100: "50 is the length of the schedule, and half of it is left out, in both directions.",
         },
+        rtol=1e-6,
     ),
     Exercise(
         "whole-scenes",
@@ -89,6 +103,9 @@ EXERCISES = (
             "many: divide the sum of the totals by the sum of the numbers.": _mean_of_means,
             "a draw names scenes; yours takes single pictures by these numbers.": (
                 lambda values, scenes, picks: values[picks].mean(1)
+            ),
+            "a scene that is drawn twice counts twice; yours asks only whether it was drawn.": (
+                lambda values, scenes, picks: torch.stack([values[torch.isin(scenes, p)].mean() for p in picks])
             ),
             "each draw makes a mean of its own: sum along the scenes of a draw (dim 1), not over all draws.": (
                 lambda values, scenes, picks: _redrawn(values, scenes, picks.flatten()[None])[0]
@@ -110,5 +127,25 @@ EXERCISES = (
             "you draw one straight line between the ends; the points in between were measured, too.": _straight_line,
         },
         "content is compared where the style is equal.",
+    ),
+    Exercise(
+        "best-of-eight",
+        _scores,
+        _flattery,
+        {
+            "that is what the best one seems to score; asked for is by how much that lies above the mean of `pool`.": (
+                lambda pool, draws: _flattery(pool, draws) + pool.mean()
+            ),
+            "you take the best of each scene, whoever made it: mean over a method's scenes first, then the maximum.": (
+                lambda pool, draws: pool[draws].max(1).values.mean() - pool.mean()
+            ),
+            "that is the luckiest method of all trials: each trial has a best of its own (dim 1), then the mean.": (
+                lambda pool, draws: pool[draws].mean(2).max() - pool.mean()
+            ),
+            "you subtract the mean of what was drawn; the true one is the mean of the whole `pool`.": (
+                lambda pool, draws: _flattery(pool, draws) + pool.mean() - pool[draws].mean()
+            ),
+        },
+        "who reports the best of several equals reports luck.",
     ),
 )

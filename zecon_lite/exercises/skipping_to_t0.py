@@ -13,7 +13,8 @@ from .grading import Exercise, Question
 def _run(generator: torch.Generator) -> tuple[object, ...]:
     source, noise = pictures(generator, 2)
     skip = int(torch.randint(3, 8, (), generator=generator))
-    return source, Schedule.linear().respace(20).alphas_cumprod, skip, noise
+    steps = int(torch.randint(15, 30, (), generator=generator))
+    return source, Schedule.linear().respace(steps).alphas_cumprod, skip, noise
 
 
 def _start(source: Tensor, alphas_cumprod: Tensor, skip: int, noise: Tensor, position: int | None = None) -> Tensor:
@@ -63,7 +64,7 @@ EXERCISES = (
             _share(29) ** 2: "that is alphas_cumprod, the share of the variance; the coefficient is its root.",
             _share(30): "30 steps from position 0 upwards end at position 29: steps - skip - 1.",
             _share(70): "`skip` counts the noisiest positions, which are left out: 30 of 100 are taken, not 70.",
-            _share(69): "`skip` counts the noisiest positions, which are left out: 30 of 100 are taken, not 70.",
+            _share(69): "you take 70 positions and leave out 30: `skip` is the number of those that are left out.",
         },
         rtol=0.005,
     ),

@@ -10,7 +10,7 @@ from .grading import Exercise, Question
 
 
 def _map(generator: torch.Generator) -> tuple[Tensor]:
-    return (torch.randn(4, 3, 5, generator=generator),)
+    return (torch.randn(*torch.randint(3, 7, (3,), generator=generator).tolist(), generator=generator),)
 
 
 def _two_maps(generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -83,8 +83,8 @@ EXERCISES = (
         _two_maps,
         _gram_distance,
         {
-            "take the mean over the entries of the matrix, not their sum: layers with many features would drown the "
-            "others.": (lambda f, g: (_gram(f) - _gram(g)).square().sum()),
+            "too large by the number of entries: take the mean over the matrix, not the sum, and divide each matrix by "
+            "C H W, not by H W.": (lambda f, g: (_gram(f) - _gram(g)).square().sum()),
             "that is the length of the difference; wanted is the mean of its squares.": (
                 lambda f, g: (_gram(f) - _gram(g)).norm()
             ),
@@ -142,9 +142,11 @@ EXERCISES = (
         64 * 65 / 2,
         "64 * 65 / 2: the matrix is symmetric, so the entries above the diagonal repeat those below.",
         {
+            64.0 * 64 / 2: "half of the matrix would cut the diagonal in two: its 64 entries stand there once.",
             64.0 * 64: "the matrix has 64 x 64 entries, but it is symmetric: half of them repeat the others.",
             64 * 63 / 2: "the diagonal counts too: it says how strong each feature is by itself.",
             64.0 * 256 * 256: "that is the map: the Gram matrix has one row for each feature, none for a place.",
         },
+        rtol=1e-6,
     ),
 )

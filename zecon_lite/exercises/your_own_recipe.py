@@ -10,7 +10,8 @@ from .grading import Exercise, Question
 
 
 def _two_batches(generator: torch.Generator) -> tuple[Tensor, ...]:
-    return tuple(torch.rand(3, 3, 6, 6, generator=generator) * 2 - 1 for _ in range(2))
+    batch = int(torch.randint(2, 6, (), generator=generator))
+    return tuple(torch.rand(batch, 3, 6, 6, generator=generator) * 2 - 1 for _ in range(2))
 
 
 def _strength(images: Tensor) -> Tensor:
