@@ -16,6 +16,15 @@ PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in 
 EXPLORER, SCRUBBER, DIVIDED = (
     f'[data-testid="{name}"][data-ready="true"]' for name in ("similarity-explorer", "step-scrubber", "before-after")
 )
+ANY = '[data-testid][data-ready="true"]'         # whichever figure it is that has been drawn
+PAINTED = """canvas => {
+    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    return new Set(new Uint32Array(pixels.buffer)).size > 1;
+}"""
+STILL = {                                        # chapters without a figure to move, and why
+    "notebooks/01_images_and_noise": "it has no method yet whose run could be walked through",
+    "notebooks/14_your_own_recipe": "its panel makes pictures, and that takes a kernel",
+}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -101,6 +110,19 @@ def test_the_similarity_explorer_shows_another_layer(page, address):
     explorer.get_by_test_id("layer").select_option("1")
     assert explorer.get_by_test_id("nce").get_attribute("data-mean") != before
     assert page.faults == []
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("notebooks/") and page not in STILL])
+def test_every_chapter_has_a_figure_to_move_that_needs_no_kernel(page, address, name):
+    visit(page, f"{address}/{name}.html")
+    page.wait_for_selector(f".bd-article {ANY}")
+    drawn = page.locator(f".bd-article {ANY}").first.locator("canvas").first
+    assert drawn.evaluate(PAINTED), "a figure stands there, but nothing is drawn in it"
+    assert page.faults == []
+
+
+def test_a_chapter_that_need_not_have_a_figure_to_move_is_one_of_the_book():
+    assert STILL.keys() <= set(PAGES)
 
 
 @pytest.mark.parametrize("name", ["07_zecon", "09_diffuseit", "12_scores_as_gradients"])
@@ -252,7 +274,32 @@ def test_a_notebook_page_can_be_opened_in_colab(parsed, name):
     assert colab and all(link.endswith(f"/blob/main/{name}.ipynb") for link in colab)
 
 
+AT_ONCE, LATER, EACH = 1_500_000, 2_500_000, 500_000       # bytes: a page as it opens, all that waits, each of those
+
+
+def pictures(html, name, text):
+    """The bytes of the pictures of a page's text: (those that come with it, those that wait until they come near)."""
+    at_once, later = {}, {}
+    for tag in re.findall(r"<img\b[^>]*>", text):
+        address = re.search(r'\bsrc="([^"]+)"', tag)[1]
+        if not urlparse(address).scheme:
+            file = html / unquote(urldefrag(urljoin(f"{name}.html", address)).url.split("?")[0])
+            (later if 'loading="lazy"' in tag else at_once)[file] = file.stat().st_size
+    return [*at_once.values()], [*later.values()]
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_light_enough_to_load(html, name):
     files = [html / f"{name}.html", html / f"{name}.widgets.js"]
-    assert sum(file.stat().st_size for file in files if file.exists()) < 1_500_000
+    at_once, later = pictures(html, name, files[0].read_text(encoding="utf-8"))
+    assert sum(file.stat().st_size for file in files if file.exists()) + sum(at_once) < AT_ONCE
+    assert sum(later) < LATER and all(size < EACH for size in later), "smaller pictures, or fewer"
+
+
+def test_what_a_page_weighs_counts_each_picture_once_and_apart_what_waits(tmp_path):
+    (tmp_path / "_images").mkdir()
+    for number, file in enumerate(("_images/a.png", "_images/b.png", "logo.svg"), start=1):
+        (tmp_path / file).write_bytes(b"x" * number)
+    page = '<img src="../logo.svg?v=1"><img alt="" loading="lazy" src="../_images/a.png"><img src="../_images/b.png"/>'
+    page += '<img src="data:image/png;base64,AAAA"><img src="../logo.svg">'
+    assert pictures(tmp_path, "book/page", page) == ([3, 2], [1])

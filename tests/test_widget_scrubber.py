@@ -5,7 +5,6 @@ import io
 import json
 import math
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,6 @@ from zecon_lite.widgets import StepScrubber, scrubber
 
 JS = Path(__file__).parent / "js"
 WIDGETS = Path(scrubber.__file__).parent
-NODE = shutil.which("node")
 STORED = 2.5 / 127.5 + 1e-6      # a sheet keeps six bits, and half a grey level is lost by rounding
 
 
@@ -42,6 +40,11 @@ def run_of(count, batch=1, side=16):
         losses = {"zecon": 5.0 - k, **({"early": -0.25} if k < count / 2 else {})}
         steps.append(Step(count - 1 - k, 10 * (count - 1 - k), x, x0.tanh(), x0, losses, grad))
     return [*steps[:-1], replace(steps[-1], grad=None)]
+
+
+def unguided(step):
+    """The same step, had nothing guided it: no losses, no gradient."""
+    return replace(step, view=None, losses={}, grad=None)
 
 
 def cells(widget):
@@ -166,9 +169,8 @@ def test_a_step_that_is_not_there_is_refused():
 # ---------------------------------------------------------------- the page
 
 
-@pytest.mark.skipif(NODE is None, reason="node is not installed: the widget's arithmetic is not tested")
-def test_the_arithmetic_in_javascript_passes_its_own_tests():
-    done = subprocess.run([NODE, "--test", str(JS / "scrubber.test.mjs")], capture_output=True, text=True)
+def test_the_arithmetic_in_javascript_passes_its_own_tests(node):
+    done = subprocess.run([node, "--test", str(JS / "scrubber.test.mjs")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -248,6 +250,15 @@ def test_the_figure_follows_its_traits_and_lets_go_of_them(figure):
     assert page.evaluate("listening()") == 0
     page.wait_for_timeout(600)
     assert page.evaluate("model.get('step')") == 2 and page.faults == []          # and its clock has stopped
+
+
+@pytest.mark.parametrize(("steps", "told"), [(run_of(3), True), (list(map(unguided, run_of(3))), False)])
+def test_a_run_without_guidance_is_not_said_to_have_curves(figure, steps, told):
+    page = figure(StepScrubber.from_steps(steps))
+    page.get_by_test_id("step").press("ArrowRight")
+    assert int(page.get_by_test_id("readout").get_attribute("data-step")) == 1
+    assert page.get_by_text("or click a curve").is_visible() is told
+    assert (page.get_by_test_id("curve").count() > 0) is told and page.faults == []
 
 
 def test_everything_has_a_name(figure):

@@ -70,7 +70,8 @@ const SCRUBBER = `
   <div class="zlw-tracks"></div>
   <p class="zlw-told" data-testid="readout" aria-live="polite"></p>
   <div class="zlw-curves"></div>
-  <p class="zlw-hint">Drag the slider, move it with the arrow keys, or click a curve. <span data-part="note"></span></p>`;
+  <p class="zlw-hint">Drag the slider, or move it with the arrow keys<span data-part="click">, or click a curve</span>.
+    <span data-part="note"></span></p>`;
 
 const TRACK = `<div class="zlw-title"></div><canvas data-testid="picture" role="img"></canvas>`;
 const CURVE = `<div class="zlw-title"><span></span> <span data-part="value"></span></div>
@@ -126,6 +127,7 @@ function render({ model, el }) {
     curves = model.get("values").map(newCurve);
     root.querySelector(".zlw-tracks").replaceChildren(...pictures);
     root.querySelector(".zlw-curves").replaceChildren(...curves.map(({ element }) => element));
+    part(root, "click").hidden = curves.length === 0;
     draw();
   }
 
