@@ -8,8 +8,9 @@ READY := $(VENV)/.ready
 # Two files at a time, in the order of tests/conftest.py; a file stays together: a notebook's cells need one another.
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 # Each of the two has a thread of its own; with more they would stand in each other's way. Where CI is set, to "0" too,
-# no progress bars appear, which would stand among the outputs that are compared.
-ALONE := OMP_NUM_THREADS=1 CI=$(or $(CI),0)
+# no progress bars appear, which would stand among the outputs that are compared. No kernel reaches the network:
+# IPython starts with the files of tests/offline.
+ALONE := OMP_NUM_THREADS=1 CI=$(or $(CI),0) IPYTHONDIR="$(CURDIR)/tests/offline"
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout 600 --nbval-kernel-startup-timeout 120
 # CI installs the exact versions of constraints.txt, which were recorded with Python 3.11.
 PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) and print("-c constraints.txt")'))
@@ -17,11 +18,12 @@ PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3
 # A thread that waits gives its core away: nothing lost on a quiet machine, and twice as quick on a busy one.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help book test lab lint bench outputs student teacher slides costs pdf epub linkcheck lighthouse coverage clean
+.PHONY: help book test lab lint bench outputs student teacher slides costs formats pdf epub \
+	linkcheck assets gettext lighthouse coverage clean
 .NOTPARALLEL:
 
 help:       ## this list
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*##/  make \1 \t/' | expand -t 18
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*##/  make \1 \t/' | expand -t 20
 
 book: $(READY)       ## run the notebooks and render the book into build/_build/html
 	$(BIN)python book/scripts/build.py $(PROFILE)
@@ -54,6 +56,8 @@ slides: $(READY)       ## a deck of slides for each chapter, into build/slides
 costs: $(READY)       ## measure what each notebook takes to run; wants a machine that does nothing else
 	$(BIN)python book/scripts/costs.py
 
+formats: book pdf epub       ## the book in every form: pages, one PDF, an ePub
+
 pdf: $(READY)       ## the built book as one file to print, build/zecon_lite.pdf
 	$(BIN)python book/scripts/pdf.py
 
@@ -62,6 +66,12 @@ epub: $(READY)       ## the built book for a reading device, build/zecon_lite.ep
 
 linkcheck: $(READY)       ## ask the network whether every address in the book still leads somewhere
 	$(BIN)python book/scripts/linkcheck.py
+
+assets: $(READY)       ## ask the network whether every published network is where the manifest says, and as long
+	$(BIN)python book/scripts/linkcheck.py --assets
+
+gettext: $(READY)       ## catalogues for translators, one for each page of the staged book, into build/gettext
+	$(BIN)python book/scripts/catalogues.py
 
 lighthouse: $(READY)       ## scores of the built book by Lighthouse, which npx fetches; needs node and a browser
 	$(BIN)python book/scripts/lighthouse.py

@@ -6,6 +6,7 @@ import base64
 import importlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,12 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The program that runs the widgets' arithmetic without a page."""
+    return shutil.which("node") or missing("node is not installed: the widgets' arithmetic is not tested")
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +159,20 @@ def script(request):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "book/scripts"))
         yield importlib.import_module(request.module.SCRIPT)
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """A staged book of two pages: a function of their text that returns its folder."""
+    def write(first, second):
+        folder = tmp_path / "stage"
+        (folder / "book").mkdir(parents=True, exist_ok=True)
+        (folder / "_config.yml").write_text("title: Two pages\nexecute: {execute_notebooks: 'off'}\n")
+        (folder / "_toc.yml").write_text("format: jb-book\nroot: book/first\nchapters:\n- file: book/second\n")
+        (folder / "book/first.md").write_text(f"# The first page\n\n{first}\n", encoding="utf-8")
+        (folder / "book/second.md").write_text(f"# The second page\n\n{second}\n", encoding="utf-8")
+        return folder
+    return write
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 `python tests/miniature.py FOLDER` writes stand-ins for all that the profile `imagenet256` reads, laid out as published
 but narrow, shallow and random. A notebook kernel that starts with the file `START` among IPython's startup files, with
 this folder on its path and ZECON_LITE_HOME naming that folder, then loads them by the very lines that load the real
-files; pictures are 64 px.
+files, and reaches no network; pictures are 64 px.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from zecon_lite.recipes import RECIPES
 
 SIZE = 64
 NAMES = ("256x256_diffusion_uncond", *fabricate.profiles._ENSEMBLE, "dino-vit-b-8", "vgg19", "arcface-ir-se50")
-START = "import miniature; miniature.start()"
+NO_NETWORK = Path(__file__).with_name("offline") / "profile_default/startup/00-no-network.py"
+START = NO_NETWORK.read_text(encoding="utf-8") + "\nimport miniature; miniature.start()\n"
 
 
 def start():

@@ -274,7 +274,7 @@ def test_a_notebook_page_can_be_opened_in_colab(parsed, name):
     assert colab and all(link.endswith(f"/blob/main/{name}.ipynb") for link in colab)
 
 
-AT_ONCE, LATER, EACH = 1_500_000, 2_500_000, 500_000       # bytes: a page as it opens, all that waits, each of those
+AT_ONCE, LATER, EACH = 1_500_000, 2_500_000, 750_000       # bytes: a page as it opens, all that waits, each of those
 
 
 def pictures(html, name, text):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 import torch
 from browser import find_browser
+from PIL import Image
 
 import zecon_lite
 from zecon_lite.tiny import world
@@ -172,6 +175,198 @@ def test_a_file_that_is_no_picture_and_an_unknown_word_are_said(page, address, t
     part(page, "run").click()
     assert "Say what the picture should become" in part(page, "status").inner_text()
 
+
+# -------------------------------------------------------- the page alone, with a worker that says what a test tells it
+
+OBEDIENT = """
+const test = new BroadcastChannel("test");
+test.onmessage = ({ data }) => postMessage(data);
+onmessage = async ({ data }) => {
+  test.postMessage(JSON.stringify(data));
+  if ("load" in data) postMessage({ loaded: await (await fetch("manifest.json")).json() });
+};"""
+# What the page asked its worker for, and a way to let the worker answer.
+CHANNEL = """
+const channel = new BroadcastChannel("test");
+window.asked = [];
+window.heard = [];
+channel.onmessage = ({ data }) => asked.push(JSON.parse(data));
+window.answer = (data) => channel.postMessage(data);
+document.addEventListener("DOMContentLoaded", () => {
+  const status = document.querySelector("[data-part=status]");
+  new MutationObserver(() => heard.push(status.textContent)).observe(status, { childList: true });
+});"""
+STEP = """(last) => answer({ step: { phase: "guiding", done: 1, all: 2, losses: [0, 0, 0, 0, 0, 0], last,
+    picture: new Float32Array(3 * 64 * 64).fill(1) } })"""
+
+
+def script(context, body):
+    """What stands for worker.js."""
+    context.unroute("**/worker.js")
+    context.route("**/worker.js", lambda route: route.fulfill(body=body, content_type="text/javascript"))
+
+
+@pytest.fixture
+def obedient(page, address):
+    """The page with its controls shown, and a worker that only does what a test says."""
+    script(page.context, OBEDIENT)
+    page.add_init_script(CHANNEL)
+    page.goto(f"{address}/book/in_your_browser.html", wait_until="networkidle")
+    part(page, "load").click()
+    until(page, "Ready")
+    return page
+
+
+def able(page, *names):
+    """Which of these controls can be used."""
+    return [name for name in names if part(page, name).is_enabled()]
+
+
+CONTROLS = ("run", "stop", "resume", "download", "file")
+
+
+def test_the_worker_passes_its_own_tests(node):
+    tests = Path(__file__).parent / "js/worker.test.mjs"
+    done = subprocess.run([node, "--test", str(tests)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_run_keeps_its_picture_and_another_picture_ends_a_pause(obedient):
+    pictures = part(obedient, "pictures").get_by_role("button")
+    assert able(obedient, *CONTROLS) == ["run", "file"]
+    part(obedient, "run").click()
+    assert able(obedient, *CONTROLS) == ["stop"] and pictures.nth(1).is_disabled()
+    shown = "canvas => canvas.toDataURL()"
+    before = part(obedient, "before").evaluate(shown)
+    obedient.evaluate("""async () => {
+        const files = new DataTransfer(), other = document.querySelectorAll("#zecon-browser img")[2];
+        files.items.add(new File([await (await fetch(other.src)).blob()], "dropped.png"));
+        document.getElementById("zecon-browser").dispatchEvent(new DragEvent("drop", { dataTransfer: files }));
+        await new Promise((resolve) => setTimeout(resolve, 300));
+    }""")
+    assert part(obedient, "before").evaluate(shown) == before
+    obedient.evaluate("answer({ stopped: true })")
+    until(obedient, "Stopped")
+    assert able(obedient, *CONTROLS) == ["run", "resume", "file"]
+    pictures.nth(1).click()
+    until(obedient, "Ready")
+    assert able(obedient, *CONTROLS) == ["run", "file"] and obedient.faults == []
+
+
+def test_the_last_picture_that_was_asked_for_is_taken_however_slow_another_is(obedient):
+    obedient.evaluate("""() => {
+        const make = createImageBitmap;
+        window.calls = 0;
+        window.createImageBitmap = async (picture) => {
+          if (!window.calls++) await new Promise((resolve) => setTimeout(resolve, 300));
+          return make(picture);
+        };
+    }""")
+    slow, quick = (part(obedient, "pictures").get_by_role("button").nth(k) for k in (1, 2))
+    slow.click()
+    quick.click()
+    obedient.wait_for_timeout(600)
+    name = quick.get_by_role("img").get_attribute("alt")
+    assert part(obedient, "status").inner_text().startswith(f"{name}, cut to a square")
+    assert [button.get_attribute("aria-pressed") for button in (slow, quick)] == ["false", "true"]
+
+
+def test_the_pictures_of_the_page_need_no_network_once_they_are_there(obedient):
+    obedient.context.set_offline(True)
+    part(obedient, "pictures").get_by_role("button").nth(2).click()
+    name = part(obedient, "pictures").get_by_role("img").nth(2).get_attribute("alt")
+    until(obedient, f"{name}, cut to a square")
+    assert obedient.faults == []
+
+
+def test_the_same_file_may_come_again(obedient, tmp_path):
+    Image.new("RGB", (80, 60), "red").save(tmp_path / "red.png")
+    for _ in range(2):
+        part(obedient, "file").set_input_files(tmp_path / "red.png")
+        until(obedient, "red.png, cut to a square")
+        assert part(obedient, "file").input_value() == ""
+        part(obedient, "pictures").get_by_role("button").first.click()
+        until(obedient, "Ready")
+
+
+def test_what_is_handed_out_is_named_after_the_run_that_made_it(obedient):
+    part(obedient, "prompt").fill("a mosaic")
+    part(obedient, "run").click()
+    obedient.evaluate(STEP, True)
+    obedient.evaluate("answer({ ended: true })")
+    until(obedient, "Done")
+    part(obedient, "prompt").fill("a pencil sketch")
+    with obedient.expect_download() as handed:
+        part(obedient, "download").click()
+    assert handed.value.suggested_filename == "a-mosaic.png"
+    part(obedient, "run").click()
+    assert able(obedient, *CONTROLS) == ["stop"]                # what is shown now is no result
+    obedient.evaluate("answer({ failed: 'a driver is gone' })")
+    until(obedient, "That did not work: a driver is gone")
+    assert able(obedient, *CONTROLS) == ["run", "file"]
+
+
+@pytest.mark.parametrize(("prompt", "why"), [
+    (" ", "Say what the picture should become"),
+    ("!!!", "knows no word of this prompt"),
+    ("水墨画", "knows no word of this prompt"),
+    ("zwxq", "knows no word of this prompt"),
+    ("Photo!", "taken for a photo already"),
+])
+def test_a_prompt_that_leads_nowhere_is_refused(obedient, prompt, why):
+    part(obedient, "prompt").fill(prompt)
+    part(obedient, "run").click()
+    until(obedient, why)
+    assert able(obedient, *CONTROLS) == ["run", "file"] and len(obedient.evaluate("asked")) == 1    # to load
+
+
+def test_unknown_words_stay_said_and_each_step_is_not_read_out(obedient):
+    part(obedient, "prompt").fill("a zwxq sketch")
+    obedient.evaluate("heard.length = 0")
+    part(obedient, "run").click()
+    obedient.evaluate(STEP, False)
+    part(obedient, "step").filter(has_text="guiding: step 1 of 2").wait_for()
+    assert "does not know: zwxq." in part(obedient, "note").inner_text()
+    obedient.evaluate("answer({ ended: true })")
+    until(obedient, "Done")
+    assert obedient.evaluate("heard") == ["Running ...", "Done. Move the slider to compare."]
+    part(obedient, "prompt").fill("a mosaic")
+    part(obedient, "run").click()
+    assert part(obedient, "note").inner_text() == ""
+
+
+def test_controls_say_what_they_are_set_to_and_the_first_has_the_focus(obedient):
+    first = part(obedient, "pictures").get_by_role("button").first
+    assert first.evaluate("button => button === document.activeElement")
+    part(obedient, "skip").fill(str(SKIP))
+    for name, said in (("skip", "4 of 25 steps"), ("weight", "1.0 times the recipe's")):
+        assert part(obedient, f"{name}-value").inner_text() == said
+        assert part(obedient, name).get_attribute("aria-valuetext") == said
+
+
+@pytest.mark.parametrize("broken", [
+    "onmessage = () => postMessage({ failed: 'weights.bin could not be read (503)' });", "throw new Error('a slip');",
+])
+def test_a_failed_load_may_be_tried_again(page, address, broken):
+    page.goto(f"{address}/book/in_your_browser.html", wait_until="networkidle")
+    script(page.context, broken)
+    part(page, "load").click()
+    until(page, "That did not work")
+    assert "folder" not in part(page, "status").inner_text()
+    script(page.context, OBEDIENT)
+    part(page, "load").click()
+    until(page, "Ready")
+    assert not [fault for fault in page.faults if "a slip" not in fault]
+
+
+def test_a_page_from_a_folder_says_that_it_must_be_served(page, html):
+    page.goto((html / "book/in_your_browser.html").as_uri())
+    part(page, "load").click()
+    until(page, "cannot be loaded from a folder: serve the book")
+    assert part(page, "load").is_enabled()
+
+
+# ------------------------------------------------------------------------------------------------- the graphics card
 
 # A runtime that opens every network and then runs none, as when a driver resets the card.
 LOST = """var ort = { env: { wasm: {} }, Tensor: class {}, InferenceSession: { create: async () => ({

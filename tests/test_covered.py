@@ -5,9 +5,13 @@ import sys
 
 import pytest
 from conftest import ROOT
+from test_dependencies import MODULES, within
 
 sys.path.insert(0, str(ROOT / "book/scripts"))
 import covered
+
+# Written after the last record, which takes hours: measuring again empties this list, and a name left here then fails.
+NEWER = {"lookalikes.py"}
 
 
 def counted(percent, lines=(3, 4), branches=(1, 2)):
@@ -35,4 +39,5 @@ def test_the_tests_run_nearly_all_of_the_package():
     found = json.loads(covered.TARGET.read_text(encoding="utf-8"))
     assert found["branch_percent"] >= 95
     assert all(found[kind][0] <= found[kind][1] for kind in ("lines", "branches"))
-    assert all((ROOT / "zecon_lite" / name).is_file() for name in found["files"]), "measure again: a file is gone"
+    assert set(found["files"]) | NEWER == set(map(within, MODULES)), "measure again, or name the module in NEWER"
+    assert not set(found["files"]) & NEWER, "it has been measured: take it out of NEWER"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from importlib import import_module
 
+import nbformat
 import pytest
 import torch
 from conftest import ROOT
@@ -20,12 +22,23 @@ from zecon_lite.losses import (
     self_similarity,
     source_anchored,
 )
+from zecon_lite.samplers import look
 from zecon_lite.scores import dds_gradient, sds_gradient
+
+sys.path.insert(0, str(ROOT / "book/_ext"))
+import zecon_chapters
 
 PAGE = (ROOT / "book/derivations.md").read_text(encoding="utf-8")
 STATED = re.findall(
     r"\$\$ \((eq-[\w-]+)\)(?:(?!\$\$).)*?Computed by \{py:(func|meth)\}`([\w.]+)`;\s+checked\s+by\s+`(\w+)`", PAGE, re.S
 )
+ROW = re.compile(
+    r"^\| \[(\d+)\]\(\.\./notebooks/([\w.]+)\) \| \{eq\}`(eq-[\d-]+)` \| \$(.+)\$ "
+    r"\| \{py:(\w+)\}`~([\w.]+)` \| \{test\}`(tests/\w+\.py)::(\w+)` \|$", re.M
+)
+ROWS = ROW.findall(PAGE)
+NOTEBOOKS = {path.name: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+WITHOUT_ROW = {"14_your_own_recipe.ipynb": "its loss is the reader's own, built in the chapter and not in the package"}
 
 
 def drawn(*shape, seed=0):
@@ -41,19 +54,131 @@ def at(request):
 # ---------------------------------------------------------------------------------------------------------- the page
 
 
+def named(kind, path):
+    """What a role of Sphinx's Python domain names."""
+    module, *names = path.rsplit(".", 2 if kind in ("meth", "attr") else 1)
+    found = import_module(module)
+    for name in names:
+        found = getattr(found, name)
+    return found
+
+
+def texts(name):
+    """A chapter's texts as the book shows them."""
+    cells = nbformat.read(NOTEBOOKS[name], as_version=4).cells
+    return zecon_chapters.chapter([c.source for c in cells if c.cell_type == "markdown"], name[:2], [])
+
+
+def equations(name):
+    """{label: formula} of a chapter in the book."""
+    return {label: tex for tex, label in re.findall(r"\$\$([^$]+)\$\$ \((eq-[\w-]+)\)$", "\n".join(texts(name)), re.M)}
+
+
+def bare(tex):
+    """A formula without what only lays it out."""
+    return re.sub(r"\\(?:begin|end)\{(?:aligned|gathered)\}|\\[,;!]|\{\}|[\s&]|\\dots", "", tex)
+
+
 def test_every_equation_names_its_function_and_its_test():
     labels = re.findall(r"\$\$ \((eq-[\w-]+)\)", PAGE)
     assert len(labels) >= 12 and [label for label, *_ in STATED] == labels
     for label, kind, path, test in STATED:
         assert test in globals(), f"{label}: there is no {test} here"
-        module, *names = path.rsplit(".", 2 if kind == "meth" else 1)
-        found = import_module(module)
-        for name in names:
-            found = getattr(found, name)
-        assert f"| {{eq}}`{label}` | {{py:{kind}}}`~{path}` | `{test}` |" in PAGE, f"{label} is not in the list"
+        assert named(kind, path)
+        row = f"| {{eq}}`{label}` | {{py:{kind}}}`~{path}` | {{test}}`tests/test_derivations.py::{test}` |"
+        assert row in PAGE, f"{label} is not in the list"
+
+
+def test_the_table_of_the_chapters_formulas_is_read_whole():
+    table = PAGE[PAGE.index("(chapters-formulas)=") :]
+    assert len(ROWS) == table.count("{eq}`") >= 20
+    assert len({label for _, _, label, *_ in ROWS}) == len(ROWS), "an equation stands there twice"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[2] for row in ROWS])
+def test_a_formula_of_a_chapter_is_the_one_meant_and_its_function_and_its_test_exist(row):
+    number, chapter, label, begins, kind, path, file, test = row
+    assert int(number) == int(chapter[:2]) == int(label[3:5])
+    ends = "" if "=" in begins else r"(?:=|\\[lg]e)"
+    formula = equations(chapter)[label]
+    assert re.match(re.escape(bare(begins)) + ends, bare(formula)), f"{label} is {formula}"
+    assert named(kind, path)
+    assert f"\ndef {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file} has no {test}"
+
+
+def test_every_chapter_that_shows_an_equation_is_in_the_table_or_says_why_not():
+    shown = {name for name in NOTEBOOKS if equations(name)}
+    assert shown == {row[1] for row in ROWS} | set(WITHOUT_ROW)
+    assert not {row[1] for row in ROWS} & set(WITHOUT_ROW)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_display_equation_of_a_chapter_has_its_number_and_the_chapter_leads_to_the_derivations(name, html):
+    page = (html / "notebooks" / name).with_suffix(".html").read_text(encoding="utf-8")
+    typed = sum(cell.source.count("$$") for cell in nbformat.read(NOTEBOOKS[name], as_version=4).cells
+                if cell.cell_type == "markdown")
+    assert typed == 2 * page.count('<div class="math notranslate')
+    assert page.count('<span class="eqno">') == page.count('<div class="math notranslate') == len(equations(name))
+    assert ("derivations.html#chapters-formulas" in page) == bool(typed)
+    numbers = re.findall(r'<span class="eqno">\(([\d.]+)\)', page)
+    assert numbers == [f"{int(name[:2])}.{k + 1}" for k in range(len(numbers))]
+
+
+def test_a_display_gets_its_label_wherever_it_stands_and_code_gets_none():
+    text = """$$a$$
+
+* in a list
+
+  $$
+  b
+  $$
+
+> $$c$$
+
+```tex
+$$d$$
+```
+and `$$e$$` and <b>f</b>
+
+<details><summary>$$g$$</summary>
+
+$$h$$
+</details>"""
+    labels = []
+    found = zecon_chapters.labelled(text, "07", labels)
+    assert re.findall(r"(\w)\s*\$\$ \((eq-07-\d)\)$", found, re.M) == [
+        ("a", "eq-07-1"), ("b", "eq-07-2"), ("c", "eq-07-3"), ("h", "eq-07-4"),
+    ]
+    assert re.sub(r" \(eq-07-\d\)", "", found) == text and len(labels) == 4
+    assert zecon_chapters.labelled("$$i$$", "07", labels) == "$$i$$ (eq-07-5)", "numbers go on from cell to cell"
+
+
+def test_a_chapter_without_equations_leads_to_no_formulas():
+    assert zecon_chapters.chapter(["# A", "b"], "13", []) == ["# A", "b"]
+    first, second = zecon_chapters.chapter(["# A", "$$b$$"], "13", [])
+    assert (first, second) == (f"# A\n\n{zecon_chapters.FORMULAS}", "$$b$$ (eq-13-1)")
 
 
 # ----------------------------------------------------------------------------------------------------------- diffusion
+
+
+def test_a_walk_of_single_steps_is_the_jump(at):
+    s, i = at
+    one, none = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    picture, variance = one, none
+    for k in range(i + 1):
+        picture = s.renoised(picture, k, none)
+        variance = s.renoised(one, k, none) ** 2 * variance + s.renoised(none, k, one) ** 2
+    torch.testing.assert_close(s.noised(one, i, none), picture)
+    torch.testing.assert_close(s.noised(none, i, one) ** 2, variance)
+
+
+def test_the_estimates_share_of_the_view_squared_is_the_noise(at):
+    s, i = at
+    x0, x, source = (drawn(1, 3, 2, 2, seed=k) for k in range(3))
+    view = look(s, x, i, Prediction(x0, x, x), source, None, torch.Generator().manual_seed(0)).view
+    share = (view - x) / (x0 - x)
+    torch.testing.assert_close(share**2, s.noised(torch.zeros_like(x), i, torch.ones_like(x)) ** 2)
 
 
 def test_the_posterior_is_the_product_of_two_gaussians(at):

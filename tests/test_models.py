@@ -111,6 +111,14 @@ def test_an_empty_prompt_is_refused_with_an_example(models):
         models.clip.text(["  "])
 
 
+@pytest.mark.parametrize("text", ["!!!", "水墨画"])
+def test_a_prompt_without_a_word_is_refused_where_an_empty_one_may_stand_too(models, text):
+    for read in (models.clip.text, models.clip.token_states):
+        with pytest.raises(ValueError, match=f"finds no word in '{text}': it reads English, .*a pencil sketch"):
+            read([text])
+    models.clip.token_states(["", " "])
+
+
 def test_an_unknown_word_is_named_with_the_nearest_known(models):
     with pytest.warns(UserWarning, match=r"does not know the word 'pencl' \(the nearest it knows: pencil"):
         models.clip.text(["a pencl sketch"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import sys
@@ -11,6 +12,8 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 from test_book import PAGES
+from test_dependencies import MODULES
+from test_docstrings import dotted
 from test_links import REPOSITORY
 
 from zecon_lite import __version__
@@ -18,6 +21,18 @@ from zecon_lite import __version__
 sys.path.insert(0, str(ROOT / "book/_ext"))
 from zecon_pages import apart, drawing, repaired, report_address, sized
 
+NAMES = [dotted(path) for path in MODULES]
+# Patterns of modules that the API does not show -> why.
+NOT_IN_THE_API = {
+    **dict.fromkeys(["zecon_lite", *(f"zecon_lite.{name}" for name in ("losses", "models", "tiny", "widgets"))],
+                    "only gathers what stands there module by module"),
+    **dict.fromkeys(["zecon_lite.weights.*", "zecon_lite.tiny.world.*"], "shown by its package"),
+    **dict.fromkeys([f"zecon_lite.{name}" for name in ("files", "progress", "widgets.charts", "widgets.markup")],
+                    "serves other modules alone"),
+    "zecon_lite.cli*": "`zecon-lite --help` shows it",
+    "zecon_lite.exercises.[!g]*": "holds solutions, which a reader is to find",
+    "zecon_lite.tiny.[!w]*": "how the bundled networks were built and trained: CONTRIBUTING.md has the commands",
+}
 LIBRARY = '{"file-pdf":[512,512,[],"f1c1","M1 2z"],bars:[448,512,["navicon"],"f0c9","M3 4z"]}'
 
 
@@ -132,6 +147,14 @@ def test_the_scores_of_lighthouse_are_high():
     assert len(found["desktop"]) == len(found["phone"]) >= 4
     for name, page in [*found["desktop"].items(), *found["phone"].items()]:
         assert page["accessibility"] >= 95 and page["best-practices"] >= 95 and page["performance"] >= 90, name
+
+
+def test_every_module_stands_in_the_api_or_is_named_with_the_reason_why_not():
+    text = (ROOT / "book/api.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\.\. automodule:: (\S+)$", text, re.M)
+    left_out = {name for pattern in NOT_IN_THE_API for name in fnmatch.filter(NAMES, pattern)}
+    assert sorted([*shown, *left_out]) == sorted(NAMES), "show it in book/api.md, or say why not, and not both"
+    assert all(fnmatch.filter(NAMES, pattern) for pattern in NOT_IN_THE_API), "nothing is left to leave out"
 
 
 def test_the_api_shows_names_and_neither_addresses_nor_page_long_values(html):

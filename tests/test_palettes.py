@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import re
@@ -24,7 +25,12 @@ VISION = {
 # Perceptually uniform, and one that runs both ways from white: red and blue are what nobody confuses.
 MAPS = {"viridis", "cividis", "magma", "gray", "RdBu"}
 # Besides the palette: what is drawn on pictures or recedes behind the lines, and carries no meaning by itself.
-NEUTRAL = {"black", "white", "grey", "none"}
+NEUTRAL = {"black", "white", "grey", "none", "k", "w"}
+# How matplotlib is told a map or a colour by name, and by position: marker and line about a letter, as in "r--".
+MAP = re.compile(r"""(?:\b(?:cmap|colormap)=|colormaps\[|[gs]et_cmap\()["'](\w+)["']|\bcm\.(?!get_cmap\b)(\w+)""")
+COLOUR = re.compile(r"""\b(?:c|ec|fc|mfc|mec|\w*colors?)=["']([^"']+)["']""")
+DRAWING = {"plot", "errorbar", "loglog", "semilogx", "semilogy", "fill", "triplot"}
+MARKS = r"[-:.,ov^<>1-8spP*hH+xXDd|_]*"
 APART = 9.0             # CIEDE2000; two patches side by side differ clearly from about 5
 
 
@@ -89,11 +95,23 @@ def sources():
         yield path.name, "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
+def formats(text):
+    """The colours in what plotting functions are handed by position: "r" of "r--", "green" of "green"."""
+    from matplotlib.colors import is_color_like
+
+    lines = re.sub(r"^([ \t]*)[%!]+\w.*$", r"\1pass", text, flags=re.M)    # what notebooks say to IPython or the shell
+    calls = [node for node in ast.walk(ast.parse(lines)) if isinstance(node, ast.Call)]
+    for call in (call for call in calls if getattr(call.func, "attr", "") in DRAWING):
+        for value in (value.value for value in call.args if isinstance(value, ast.Constant)):
+            letter = re.fullmatch(rf"{MARKS}(C\d|[bgrcmyk]|w){MARKS}", str(value))
+            if isinstance(value, str) and (letter or is_color_like(value)):
+                yield letter[1] if letter else value
+
+
 def strangers(text):
     """Colour maps and named colours in code that are neither in the lists above nor the palette."""
-    maps = set(re.findall(r"(?:cmap|colormap)=[\"']([\w]+)[\"']", text)) - MAPS
-    maps |= set(re.findall(r"colormaps\[[\"'](\w+)[\"']\]|\bcm\.(\w+)\(", text)) - {(name, "") for name in MAPS}
-    return maps | set(re.findall(r"\b(?:edge|face)?colors?=[\"']([^\"']+)[\"']", text)) - NEUTRAL - set(show.COLOURS)
+    maps = {one or other for one, other in MAP.findall(text)} - MAPS
+    return maps | {*COLOUR.findall(text), *formats(text)} - NEUTRAL - set(show.COLOURS)
 
 
 def test_no_figure_uses_other_colours():
@@ -105,6 +123,26 @@ def test_a_figure_with_other_colours_would_be_found():
     assert strangers('ax.imshow(x, cmap="jet")') == {"jet"}
     assert strangers('ax.plot(x, color="tab:red")') == {"tab:red"}
     assert not strangers('ax.imshow(x, cmap="viridis"); ax.plot(x, color=show.COLOURS[0])')
+
+
+@pytest.mark.parametrize(("code", "found"), [
+    ('plt.get_cmap("jet")', "jet"), ("plt.imshow(x, cmap=plt.cm.jet)", "jet"), ('plt.set_cmap("hot")', "hot"),
+    ('matplotlib.colormaps["jet"]', "jet"), ('matplotlib.colormaps.get_cmap("jet")', "jet"),
+    ('ax.scatter(x, y, c="r")', "r"), ('ax.plot(x, y, mfc="lime")', "lime"),
+    ('ax.plot(x, markeredgecolor="#f00")', "#f00"),
+    ('ax.plot(x, y, "r--")', "r"), ('ax.loglog(x, y, "--og")', "g"), ('ax.plot(x, "C1")', "C1"),
+    ('%pip install x\nif a:\n    !ls\nax.errorbar(x, y, e, None, "green")', "green"),
+])
+def test_a_colour_is_found_however_it_is_said(code, found):
+    assert strangers(code) == {found}
+
+
+@pytest.mark.parametrize("code", [
+    'plt.get_cmap("viridis")', "plt.cm.viridis(x)", 'ax.plot(x, y, "--")', 'ax.plot(x, y, "ko", mfc="white")',
+    'ax.scatter(x, y, c=show.COLOURS[0])', 'rows.step("red")["r"]', 'ax.plot(x["b"], y["c"], "o")',
+])
+def test_a_colour_of_the_lists_or_what_is_no_colour_is_let_pass(code):
+    assert not strangers(code)
 
 
 def test_the_explorer_in_the_page_uses_viridis():

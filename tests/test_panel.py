@@ -249,6 +249,27 @@ def test_stop_is_heard_while_a_step_is_at_work_and_a_second_run_is_not_begun(mod
     assert isinstance(panel.error, job.Stopped) and panel.image is None
 
 
+def test_stop_is_heard_on_the_way_towards_noise_and_by_no_other_thread(models, monkeypatch):
+    panel, passes, unet = Panel(models, source=picture(5)), [], models.denoiser.unet
+    monkeypatch.setattr(type(unet), "forward", lambda unet, x, t: (passes.append(t), panel.stop(), x)[2])
+    finished(panel)
+    assert isinstance(panel.error, job.Stopped) and len(passes) == 1 and panel.image is None
+    assert "Stopped before the first step. Run begins from the start." in said(panel)
+    work = job.Job(panel.settings, lambda *_: None, lambda *_: None)
+    work.stop()
+    with work._heeding():
+        unet(picture(0), torch.zeros(1))
+    assert len(passes) == 2 and not unet._forward_pre_hooks
+
+
+def test_what_goes_wrong_in_telling_the_end_leaves_run_ready(models, made_up, monkeypatch):
+    panel = Panel(models, source=picture(5))
+    made_up.before = lambda i: monkeypatch.setattr(panel, "_draw", None) if i == 0 else None
+    monkeypatch.setattr(panel, "_show_step", lambda job, step: None)
+    finished(panel)
+    assert "Error: TypeError" in re.sub(" +", " ", said(panel)) and panel.result is not None
+
+
 @pytest.mark.parametrize(("error", "message"), [
     (ValueError("the prompt is <empty>: say what"), "the prompt is &lt;empty&gt;: say what"),
     (MemoryError("take a smaller picture"), "take a smaller picture"),

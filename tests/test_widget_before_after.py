@@ -2,7 +2,6 @@
 
 import io
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from PIL import Image
 from zecon_lite.widgets import BeforeAfter
 
 JS = Path(__file__).parent / "js"
-NODE = shutil.which("node")
 BLACK, WHITE, RED = (torch.tensor(rgb).view(1, 3, 1, 1).expand(1, 3, 16, 24) for rgb in
                      ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), (1.0, -1.0, -1.0)))
 
@@ -53,16 +51,24 @@ def test_pictures_that_do_not_fit_are_refused(source, results, message):
 def test_a_result_or_a_divider_that_is_not_there_is_refused(two):
     with pytest.raises(traitlets.TraitError, match=r"result must be 0 to 1 \(ZeCon, truth\); got 2"):
         two.result = 2
-    with pytest.raises(traitlets.TraitError):
-        two.divider = 1.5
+    for divider in (1.5, float("nan")):
+        with pytest.raises(traitlets.TraitError, match="divider"):
+            two.divider = divider
+
+
+def test_fewer_names_leave_a_result_that_is_there(two):
+    two.result = 1
+    two.names = ["ZeCon"]
+    assert two.result == 0
+    two.names = []
+    assert two.result == 0
 
 
 # ---------------------------------------------------------------- the page
 
 
-@pytest.mark.skipif(NODE is None, reason="node is not installed: the widget's arithmetic is not tested")
-def test_the_arithmetic_in_javascript_passes_its_own_tests():
-    done = subprocess.run([NODE, "--test", str(JS / "before_after.test.mjs")], capture_output=True, text=True)
+def test_the_arithmetic_in_javascript_passes_its_own_tests(node):
+    done = subprocess.run([node, "--test", str(JS / "before_after.test.mjs")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

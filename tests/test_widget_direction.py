@@ -2,7 +2,6 @@
 
 import io
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 import traitlets
 from PIL import Image
-from test_widgets import needs_node, picture, random
+from test_widgets import picture, random
 
 from zecon_lite.losses import clip_direction, clip_distance
 from zecon_lite.widgets import DirectionExplorer
@@ -77,9 +76,8 @@ def truth(prompt, result, unit):
 # ---------------------------------------------------------------- what Python packs
 
 
-@needs_node
-def test_the_arithmetic_in_javascript_passes_its_own_tests():
-    command = [shutil.which("node"), "--test", str(JS / "direction.test.mjs")]
+def test_the_arithmetic_in_javascript_passes_its_own_tests(node):
+    command = [node, "--test", str(JS / "direction.test.mjs")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 import torch
 import traitlets
 from PIL import Image
-from test_widgets import luminance, needs_node, picture
+from test_widgets import luminance, picture
 
 from zecon_lite import RECIPES, load_models, metrics, weights
 from zecon_lite.benchmark import Benchmark, of_recipe
@@ -54,9 +53,8 @@ def cells(widget):
 # ---------------------------------------------------------------- what Python packs
 
 
-@needs_node
-def test_the_arithmetic_in_javascript_passes_its_own_tests():
-    command = [shutil.which("node"), "--test", str(JS / "weights.test.mjs")]
+def test_the_arithmetic_in_javascript_passes_its_own_tests(node):
+    command = [node, "--test", str(JS / "weights.test.mjs")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

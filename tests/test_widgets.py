@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +25,6 @@ from zecon_lite.widgets import SimilarityExplorer, StepScrubber, similarity
 
 JS = Path(__file__).parent / "js"
 WIDGETS = Path(similarity.__file__).parent
-NODE = shutil.which("node")
-needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed: the widget's arithmetic is not tested")
 
 
 def random(seed, *shape):
@@ -60,11 +57,11 @@ def run_of(count, seed=0):
     return [Step(i, 10 * i, picture(seed + i), picture(seed + i)) for i in reversed(range(count))]
 
 
-def asked_in_node(explorer, layer, source, result, chosen):
+def asked_in_node(node, explorer, layer, source, result, chosen):
     """What similarity.js computes: PatchNCE, and of each chosen patch the cosines with source and result, (N, 2, P)."""
     code = """
         import { readFileSync } from "node:fs";
-        const { similarity } = await import(process.argv[1]);
+        const similarity = await (await import(process.argv[1])).load("similarity");
         const { features, layer, source, result, chosen } = JSON.parse(readFileSync(0));
         const buffer = Buffer.from(features, "base64");
         const bytes = new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
@@ -78,7 +75,7 @@ def asked_in_node(explorer, layer, source, result, chosen):
         "features": base64.b64encode(explorer.features).decode(), "layer": explorer.layers[layer],
         "source": source, "result": result, "chosen": chosen,
     }
-    command = [NODE, "--input-type=module", "-e", code, (JS / "load.mjs").as_uri()]
+    command = [node, "--input-type=module", "-e", code, (JS / "charts.mjs").as_uri()]
     answer = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, check=True)
     return [torch.tensor(values) for values in json.loads(answer.stdout)]
 
@@ -86,15 +83,13 @@ def asked_in_node(explorer, layer, source, result, chosen):
 # ---------------------------------------------------------------- JavaScript agrees with torch
 
 
-@needs_node
-def test_the_arithmetic_in_javascript_passes_its_own_tests():
-    done = subprocess.run([NODE, "--test", str(JS / "similarity.test.mjs")], capture_output=True, text=True)
+def test_the_arithmetic_in_javascript_passes_its_own_tests(node):
+    done = subprocess.run([node, "--test", str(JS / "similarity.test.mjs")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@needs_node
 @pytest.mark.parametrize(("block", "side", "channels"), [(1, 32, 48), (3, 16, 96), (5, 8, 144)])
-def test_javascript_finds_the_cosines_of_the_features_before_they_were_stored(block, side, channels):
+def test_javascript_finds_the_cosines_of_the_features_before_they_were_stored(node, block, side, channels):
     torch.manual_seed(0)
     denoiser = VPrediction(build_unet(), Schedule.linear(), FEATURE_BLOCKS)
     source, steps = picture(0, side=64), [Step(9, 90, picture(1, side=64), picture(1, side=64))]
@@ -104,15 +99,14 @@ def test_javascript_finds_the_cosines_of_the_features_before_they_were_stored(bl
     explorer = SimilarityExplorer.from_denoiser(denoiser, source, steps, [block], max_side=side)
     (q,), (k,) = map(unit_rows, features)
     chosen = [0, side * side // 3, side * side - 1]
-    loss, found = asked_in_node(explorer, 0, 0, 1, chosen)
+    loss, found = asked_in_node(node, explorer, 0, 0, 1, chosen)
     exact = torch.stack([q[chosen] @ q.T, q[chosen] @ k.T], dim=1)
     torch.testing.assert_close(found, exact, rtol=0, atol=0.02)
     assert (found - exact).abs().max() <= explorer.layers[0]["error"] + 1e-5
     torch.testing.assert_close(loss, patch_nce(k, q), rtol=0, atol=0.05)
 
 
-@needs_node
-def test_each_step_and_layer_is_read_from_its_own_place():
+def test_each_step_and_layer_is_read_from_its_own_place(node):
     source = {"a": random(0, 3, 5, 2, 3), "b": random(1, 1, 4, 3, 3)}          # a source per step, a source for all
     result = {"a": random(2, 3, 5, 2, 3), "b": random(3, 3, 4, 3, 3)}
     explorer = SimilarityExplorer.from_features(
@@ -122,7 +116,7 @@ def test_each_step_and_layer_is_read_from_its_own_place():
     for layer, name in enumerate(source):
         for step in range(3):
             own = step if len(source[name]) == 3 else 0
-            _, found = asked_in_node(explorer, layer, own, explorer.layers[layer]["sources"] + step, [1])
+            _, found = asked_in_node(node, explorer, layer, own, explorer.layers[layer]["sources"] + step, [1])
             q, k = unit_rows(source[name])[own], unit_rows(result[name])[step]
             torch.testing.assert_close(found[0], torch.stack([q @ q[1], k @ q[1]]), rtol=0, atol=0.02)
 
@@ -287,6 +281,12 @@ def test_a_layer_or_step_that_is_not_there_is_refused():
         explorer.layer = 2
     with pytest.raises(traitlets.TraitError, match=r"step must be 0 to 2 .*; got -1"):
         explorer.step = -1
+    for tau in (0, -0.07, float("nan"), float("inf")):
+        with pytest.raises(traitlets.TraitError, match=f"tau, a temperature, must be a number above 0; got {tau}"):
+            explorer.tau = tau
+    for place in ([0.5, float("nan")], [1, 0]):
+        with pytest.raises(traitlets.TraitError, match=r"selected must be \[row, column\] as fractions"):
+            explorer.selected = place
     with pytest.raises(traitlets.TraitError, match="beside must hold layers, 0 to 1; got 7"):
         explorer.beside = [0, 7]
 
@@ -310,6 +310,12 @@ def test_colours_meet_wcag_aa(mode, sheet):
     for name, least in {"text": 4.5, "soft": 4.5, "line": 3, "accent": 3}.items():
         high, low = sorted([luminance(colours[name]), luminance(colours["back"])], reverse=True)
         assert (high + 0.05) / (low + 0.05) >= least, name
+
+
+@pytest.mark.parametrize("name", ["similarity", "weights", "direction"])
+def test_whoever_takes_keys_asks_first_whether_they_are_the_browsers(name):
+    text = (WIDGETS / f"{name}.js").read_text()
+    assert text.count('addEventListener("keydown"') == text.count("notOurs(event) ||") == 1
 
 
 @pytest.mark.parametrize("name", ["similarity.js", "similarity.css"])
@@ -376,6 +382,27 @@ def test_clicks_keys_layers_and_steps_show_the_numbers_that_torch_finds(figure, 
     layer.select_option("1")
     matches(page, features["coarse"], 1, 1, 0)                                 # the same place on a coarser grid
     assert page.evaluate("saved") > 0 and page.faults == []
+
+
+def test_a_small_temperature_makes_a_large_loss_and_not_an_endless_one(figure):
+    features = {"swapped": (torch.eye(4).view(1, 4, 2, 2), torch.eye(4).flip(0).view(1, 4, 2, 2))}
+    explorer = SimilarityExplorer.from_features(picture(0), picture(1), features)
+    explorer.tau = 1e-4                                                        # each picks another's place
+    nce = figure(explorer).get_by_test_id("nce")
+    assert "probability 0.000 (loss 100" in nce.inner_text() and "Infinity" not in nce.inner_text()
+    assert float(nce.get_attribute("data-loss")) == pytest.approx(1e4, rel=0.02)
+
+
+def test_a_key_of_the_browsers_is_left_to_it(figure, features):
+    page = figure(SimilarityExplorer.from_features(picture(0), picture(1, batch=3), features))
+    before = page.evaluate("model.get('selected')")
+    held = """(source, held) => source.dispatchEvent(
+        new KeyboardEvent("keydown", { key: "ArrowLeft", cancelable: true, [held]: true }))"""
+    for key in ("altKey", "ctrlKey", "metaKey"):
+        assert page.get_by_test_id("source").evaluate(held, key)               # nobody prevented what it does else
+    assert page.evaluate("model.get('selected')") == before
+    assert not page.get_by_test_id("source").evaluate(held, "shiftKey")
+    assert page.evaluate("model.get('selected')") != before
 
 
 def test_columns_answer_together_and_each_may_show_another_layer(figure, features):

@@ -59,7 +59,7 @@ def test_there_is_one_for_changes_and_one_each_week_for_the_newest_for_links_and
 
 def test_they_call_what_readers_call():
     assert commands(FLOWS["ci"])[0] == commands(FLOWS["newest"])[0] == "make test"
-    assert commands(FLOWS["links"]) == ["make book", "make linkcheck"]
+    assert commands(FLOWS["links"]) == ["make book", "make linkcheck", "make assets"]
     assert "notebooks/*.ipynb" in " ".join(commands(FLOWS["colab"]))
 
 

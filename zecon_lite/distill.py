@@ -26,7 +26,7 @@ from .memory import naming_the_knob
 from .models.latent import Latent
 from .profiles import Models, load_models, nearest
 from .progress import bar
-from .provenance import KEY, fingerprint, hash_of, machine, settings_of, telling
+from .provenance import KEY, check_seed, fingerprint, hash_of, machine, settings_of, telling
 from .samplers import randn_like
 from .schedule import Schedule
 from .scores import METHODS, Method, classifier_free_guidance, dds_gradient, sds_gradient, timestep_weight
@@ -297,6 +297,7 @@ def edit(
         if method not in METHODS:
             raise ValueError(f"there is no method {method!r}; {nearest(method, METHODS)}")
         method = METHODS[method]
+    seed = check_seed(seed)
     method = method.changed(weights=weights, iterations=iterations, guidance=guidance, rate=rate)
     images.check(source, "source")
     if latent is None:
@@ -306,6 +307,8 @@ def edit(
     images.check_sides(source, latent.multiple)
 
     prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+    if not prompts:
+        raise ValueError('there is no prompt: say what the picture shall show, such as "a photo of a tiger"')
     if method.delta and prompts == (source_prompt,):
         raise ValueError("prompt and source_prompt are the same, so there is nothing to change: make them differ")
     generator, done = torch.Generator().manual_seed(seed), []

@@ -61,8 +61,8 @@ def load(path: str | Path, max_pixels: int = 4_000_000) -> Tensor:
             _check_size(path, *picture.size)
             factor = _factor(picture.size, max_pixels)
             picture.draft(None, (picture.width // factor, picture.height // factor))    # a JPEG decodes smaller at once
+            picture.load()    # which turns a TIFF upright by itself, and forgets that it lay
             rotation = picture.getexif().get(ORIENTATION, 1)
-            picture.load()
             small = _small_rgb(picture, max_pixels)
     except UnidentifiedImageError as e:
         raise ValueError(f"{path} is not a picture that can be read: give a PNG, JPEG, WebP, TIFF, BMP or GIF") from e
@@ -221,7 +221,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         return {}
     except (OSError, SyntaxError) as e:
         raise ValueError(f"{path} is not a picture that can be read: give a file that zecon-lite saved") from e
-    return found if isinstance(found, dict) else {}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 def to_unit(image: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -105,6 +106,17 @@ def fingerprint(network: object) -> str:
     return digest.hexdigest()[:16]
 
 
+def check_seed(seed: object) -> int:
+    """The seed as an int. Raises ValueError for what is no whole number, or more than 64 bits can hold."""
+    try:
+        number = operator.index(seed)  # type: ignore[arg-type]  # that is what is found out here
+    except TypeError:
+        number = -1 << 63
+    if not -1 << 63 < number < 1 << 64:
+        raise ValueError(f"a seed must be a whole number of at most 64 bits; got {seed!r}")
+    return number
+
+
 def machine(device: torch.device) -> dict[str, str]:
     """What may change the last bits of a picture: the versions, the device, the threads."""
     from . import __version__
@@ -124,7 +136,7 @@ def machine(device: torch.device) -> dict[str, str]:
 def file_of(path: Path, result: Path) -> dict[str, str]:
     """Where a file lies, as seen from the folder of the result, and its sha256."""
     try:
-        seen = os.path.relpath(path, result.parent)
+        seen = os.path.relpath(os.path.realpath(path), os.path.realpath(result.parent))
     except ValueError:    # Windows: on another drive
         seen = str(path.resolve())
     return {"path": Path(seen).as_posix(), "sha256": weights.sha256(path)}

@@ -156,10 +156,11 @@ class Recipe:
         (100, 50, 1000, 500)
         """
         if steps is not None and skip is None:
-            skip = round(self.skip * steps / self.steps)
+            skip = min(round(self.skip * steps / self.steps), steps - 1)
         given: dict[str, Any] = {"steps": steps, "skip": skip, "strength": strength}
+        own = {name: w.item() if hasattr(w, "item") else w for name, w in (weights or {}).items()}    # of NumPy or torch
         return replace(
-            self, weights={**self.weights, **(weights or {})}, **{k: v for k, v in given.items() if v is not None}
+            self, weights={**self.weights, **own}, **{k: v for k, v in given.items() if v is not None}
         )
 
     def guidance(

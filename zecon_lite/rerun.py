@@ -77,7 +77,13 @@ def rerun(
     if record.get("style") is not None:
         inputs["style"] = _input(record, "style", style, path)
     pictures = {name: images.load(x) if isinstance(x, Path) else x for name, x in inputs.items()}
-    made = _MAKERS[record["by"]](record, pictures, isinstance(inputs["source"], Path), device)
+    try:
+        made = _MAKERS[record["by"]](record, pictures, isinstance(inputs["source"], Path), device)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"the settings of {path} are not those that this version writes ({type(error).__name__}: {error}): take "
+            "the version of zecon_lite that made the picture"
+        ) from error
 
     number = 0 if made.framing.compare else int(settings.get("number", 0))
     picture = made.framing.finished(made.results, made.fitted[:1], pictures["source"])[number]

@@ -8,6 +8,7 @@ takes the first step three times (DiffuseIT's resampling), longer climbs are ReP
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -76,7 +77,8 @@ def sample(
     one forward step at a time by `climb`. With guidance, `source` (B, 3, H, W) is what the losses compare with.
     previous: the step before the first one, where the walk goes on from another; for losses that compare with it.
     Draws per step, in this order, each through `randn_like`: climbing noise, step noise, then the source's noise.
-    Raises ValueError for positions outside the schedule, guidance without a source, or shapes that differ.
+    Raises ValueError for positions outside the schedule or left out on the way down, guidance without a source, or
+    shapes that differ.
     """
     _check_plan(denoiser, x, positions, guidance, source)
     return _walk(denoiser, x, positions, guidance, source, step, climb, previous, generator)
@@ -185,6 +187,12 @@ def _check_plan(
             f"positions must be entries of the schedule, 0 to {n - 1}; got {list(positions)[:8]}: "
             "for the last 25 steps use list(range(24, -1, -1))"
         )
+    for i, to in pairwise(positions):
+        if to < i - 1:
+            raise ValueError(
+                f"a plan goes down by one position at a time; got {to} after {i}: for fewer steps use "
+                "denoiser.respace(n), whose positions are farther apart"
+            )
     if guidance is not None and (source is None or source.shape != x.shape):
         came = "none" if source is None else tuple(source.shape)
         raise ValueError(f"guidance compares with the source, which must have x's shape {tuple(x.shape)}; got {came}")

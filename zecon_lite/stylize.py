@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from . import images
 from .memory import Memory
 from .profiles import Models, load_models, nearest
 from .progress import bar
-from .provenance import KEY, fingerprint, hash_of, machine, settings_of, telling
+from .provenance import KEY, check_seed, fingerprint, hash_of, machine, settings_of, telling
 from .recipes import RECIPES, Recipe, Task, check, warn_unused_prompt
 from .samplers import ddim_step, ddpm_step, sample
 from .state import Step
@@ -117,10 +118,13 @@ def stylize(
     of any size: its centre is fitted to the source. batch: how often each source is restyled. on_step: called with
     every `Step`; raise in it to stop early. weights, steps, skip, strength: changes to the recipe (see
     `Recipe.changed`). The same seed gives the same picture; with another batch size it may differ.
-    Raises ValueError for a bad picture, recipe, weight or prompt, FloatingPointError when a loss stops being finite,
-    MemoryError, saying what would need less, when there is not enough memory.
+    recipe: a name or a `Recipe` of your own. With the bundled networks a recipe's `small` has its way: start from
+    `RECIPES[...].fitted_to(models)` to have yours.
+    Raises ValueError for a bad picture, recipe, weight, prompt or seed, FloatingPointError when a loss stops being
+    finite, MemoryError, saying what would need less, when there is not enough memory.
     """
     models = models or load_models()
+    seed = check_seed(seed)
     recipe = _recipe(recipe, models).changed(weights=weights, steps=steps, skip=skip, strength=strength)
     task = _task(source, prompt, source_prompt, style, batch, models)
     check(recipe, task)
@@ -187,6 +191,14 @@ def _recipe(recipe: str | Recipe, models: Models) -> Recipe:
         if recipe not in RECIPES:
             raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
         recipe = RECIPES[recipe]
+    own = RECIPES.get(recipe.name, recipe)
+    lost = [name for name in recipe.small if getattr(recipe, name) != getattr(own, name)]
+    if lost and models.profile.small:
+        warnings.warn(
+            f"the bundled networks take their own {', '.join(lost)}, and not what the given recipe says: start from "
+            f"RECIPES[{recipe.name!r}].fitted_to(models)",
+            stacklevel=3,
+        )
     return recipe.fitted_to(models)
 
 

@@ -1,4 +1,4 @@
-"""What the book needs beyond its settings: anywidget's script, and docstrings as they are written."""
+"""What the book needs beyond its settings: anywidget's script, docstrings as they are written, prepared chapters."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Value(DataDocumenter):
 
 
 def setup(app):
+    app.setup_extension("zecon_chapters")
     app.add_autodocumenter(Value, override=True)
     app.connect("autodoc-skip-member", skip_default)
     app.connect("build-finished", copy_anywidget)

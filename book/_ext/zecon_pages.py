@@ -31,7 +31,7 @@ REPAIRS = [
     (r'(<span class="math notranslate nohighlight">\\\((?:(?!</span>).){1,40}</span>)([.,;:)?]+)',
      r'<span class="kept">\1\2</span>'),
     # In a table a long name may break where its parts meet.
-    (r'(?<=<span class="pre">)([\w.]+\(?\)?)(?=</span>)', lambda found: re.sub(r"([._])(?=\w)", r"\1<wbr>", found[1])),
+    (r'(?<=<span class="pre">)([\w./:]+\(?\)?)(?=</span>)', lambda it: re.sub(r"([._/:])(?=\w)", r"\1<wbr>", it[1])),
     # No cell runs in the page.
     (r'\s*<link [^>]*href="[^"]*sphinx-thebe\.css[^>]*>', ""),
     # The icons are in the page; a megabyte and a half of others is not asked for.

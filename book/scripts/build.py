@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import costs
+import editions
 import nbformat
 import slides
 import yaml
@@ -40,6 +41,7 @@ def stage() -> None:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(EXECUTED / path.name, as_version=4)
         notebook.cells[0].source += f"\n\n{costs.line(path, known)}\n\n{to_slides(path.stem)}"
+        notebook.cells = list(editions.with_expected(notebook.cells))
         nbformat.write(notebook, STAGE / "notebooks" / path.name)
     slides.write(STAGE / "book/assets/slides", "../vendor", "../../notebooks")
     page = STAGE / "book/lessons.md"

@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { similarity } from "./load.mjs";
+import { load } from "./charts.mjs";
+
+const similarity = await load("similarity");
 
 const near = (found, wanted, tolerance = 1e-6) =>
   assert.ok(Math.abs(found - wanted) <= tolerance, `${found} is not ${wanted}`);
@@ -45,6 +47,7 @@ test("the softmax sums to one and survives a small temperature", () => {
     near([0, 1, 2].reduce((sum, k) => sum + Math.exp(similarity.logSoftmax(values, k, tau)), 0), 1);
   }
   near(similarity.logSoftmax([1, 1], 0, 0.07), -Math.LN2);
+  near(similarity.logSoftmax([0, 1], 0, 1e-4), -1e4); // its exponential is zero
 });
 
 test("PatchNCE is chance for equal features and small for distinct ones in place", () => {

@@ -27,6 +27,11 @@ test("keys walk along their own axis and stop at its ends", () => {
   assert.deepEqual(walk([1, 1, 0], "ArrowDown", "ArrowDown", "PageDown"), [1, 0, 0]);
 });
 
+test("a key with Alt, Ctrl or Meta is left to the browser, and one with Shift is not", () => {
+  for (const key of ["altKey", "ctrlKey", "metaKey"]) assert.ok(weights.notOurs({ [key]: true }));
+  assert.ok(!weights.notOurs({ shiftKey: true, altKey: false, ctrlKey: false, metaKey: false }));
+});
+
 test("the chart draws all of the first two axes and of the others what is chosen", () => {
   const places = weights.drawnPlaces([1, 0, 1], axes);
   assert.deepEqual(places, [[0, 0, 1], [0, 1, 1], [0, 2, 1], [1, 0, 1], [1, 1, 1], [1, 2, 1]]);

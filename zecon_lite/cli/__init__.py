@@ -8,6 +8,8 @@ alone. What a user can get wrong ends with a sentence on stderr and exit code 2;
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
@@ -32,6 +34,9 @@ app = typer.Typer(
 
 def main() -> None:
     """The console script `zecon-lite`."""
+    for stream in (sys.stdout, sys.stderr):    # a name that the terminal cannot show is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()
 
 

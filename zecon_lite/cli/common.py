@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import warnings
 from collections import Counter
@@ -93,17 +94,48 @@ def prompts_in(file: Path) -> list[str]:
     return prompts
 
 
+def keep_apart(targets: Sequence[Path], inputs: Sequence[Path | None]) -> None:
+    """Raises ValueError where a result would be written over a picture that it is made from."""
+    for target in targets:
+        for path in filter(None, inputs):
+            if target.exists() and path.exists() and target.samefile(path):
+                raise ValueError(f"{target} is a picture that the result is made from: write the result elsewhere")
+
+
+def may_write(folder: Path) -> bool:
+    """Whether files can be put into a folder, which may still have to be made."""
+    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)
+    return there.is_dir() and os.access(there, os.W_OK)
+
+
 def photos_in(given: Sequence[Path]) -> list[Path]:
-    """Files as they are, and for a folder the pictures in it. Raises ValueError for a folder without pictures."""
+    """Files as they are, and for a folder the pictures in it, but for results, which may lie there from before.
+
+    Raises ValueError for a folder without pictures.
+    """
     photos = []
     for path in given:
         found = [path]
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+            there = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+            found = [p for p in there if not _is_result(p)]
+            if len(found) < len(there):
+                left_out = f"{len(there) - len(found)} of the pictures in {path} are results of zecon-lite"
+                say(f"{left_out}, and are left out: name them one by one to restyle them again", "note", "yellow")
         if not found:
             raise ValueError(f"the folder {path} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}")
         photos += found
     return photos
+
+
+def _is_result(path: Path) -> bool:
+    """Whether the picture carries our settings; what cannot be read does not, and is told of when it is its turn."""
+    from ..images import read_metadata
+
+    try:
+        return read_metadata(path).get("software", "").startswith("zecon_lite")
+    except (ValueError, OSError):
+        return False
 
 
 def names_of(photos: Sequence[Path]) -> list[str]:

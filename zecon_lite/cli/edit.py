@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import FIT_HELP, METHOD, MODELS, OUTPUT_HELP, RESULT, Fit, plain_messages, targets_of, weights_of
+from .common import (
+    FIT_HELP,
+    METHOD,
+    MODELS,
+    OUTPUT_HELP,
+    RESULT,
+    Fit,
+    keep_apart,
+    plain_messages,
+    targets_of,
+    weights_of,
+)
 
 ALSO_HELP = "Another PROMPT for the same photograph; may be repeated. The work on the source is shared."
 SOURCE_HELP = "What the photograph shows now, as in PROMPT's words."
@@ -77,6 +88,7 @@ def edit(
             targets = [t.with_stem(f"{t.stem}_{k}") for k, t in enumerate(targets)]
         for target in targets:
             images.check_destination(target)
+        keep_apart(targets, [photo])
         source, models = images.load(photo), load_models("tiny", device)
         try:
             latent = models.latent if model is None else Latent.pretrained(model).to(models.device)

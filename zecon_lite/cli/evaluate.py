@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, plain_messages
+from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, may_write, plain_messages
 
 if TYPE_CHECKING:
     from ..benchmark import Benchmark
@@ -78,6 +78,10 @@ def evaluate(
 
         if not output.parent.is_dir() or output.is_dir():
             raise ValueError(f"{output} must be a file in a folder that exists: make the folder, or write elsewhere")
+        kept = cache or weights.home() / "evaluation"
+        for folder, door in ((output.parent, "--output"), (kept, "--cache")):
+            if not may_write(folder):
+                raise PermissionError(f"the folder {folder} may not be written: name another with {door}")
         models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())    # read at first use
         wanted = tuple(world.STYLES) if styles == "all" else tuple(name.strip() for name in styles.split(","))
         number = {} if scenes is None else {"scenes": scenes}
@@ -86,7 +90,7 @@ def evaluate(
         )
         recipes = recipe or ([] if method or curve or adapter else RECIPES)
         rows = rows_of(models, recipes, method or [], curve or [], adapter or [])
-        measured = compare(rows, asked, cache or weights.home() / "evaluation", costs)
+        measured = compare(rows, asked, kept, costs)
         save(measured, output)
         _print(measured, asked)
         typer.echo(f"saved {output}")

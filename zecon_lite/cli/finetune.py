@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, SUFFIXES, plain_messages, say
+from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, SUFFIXES, keep_apart, plain_messages, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +78,7 @@ def finetune(
             cache=weights.home() / "latents",
         )
         try:
-            *_, last = run
+            last = deque(run, maxlen=1).pop()    # each step holds pictures, some an adapter: keep one
         except ModuleNotFoundError as e:    # a rank without peft
             raise ValueError(str(e)) from e
         last.adapter.save(output)  # type: ignore[union-attr]  # the last one always has it
@@ -116,6 +117,7 @@ def apply(
         from ..profiles import load_models
 
         images.check_destination(output)
+        keep_apart([output], [photo])
         loaded = [Adapter.load(path) for path in adapters]
         degrees = degree or [1.0]
         degrees = degrees * len(loaded) if len(degrees) == 1 else degrees
@@ -152,6 +154,8 @@ def check_adapter_name(path: Path) -> Path:
 
     if path.suffix != ".safetensors":
         raise ValueError(f"the name {path.name!r} must end in .safetensors: try {path.stem}.safetensors")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the name of a file")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}: make it first, or save elsewhere")
     if not os.access(path.parent, os.W_OK):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import MODELS, RESULT, plain_messages
+from .common import MODELS, RESULT, keep_apart, plain_messages
 
 if TYPE_CHECKING:
     from ..rerun import Rerun
@@ -41,6 +41,7 @@ def rerun(
             images.check_destination(output)
         made = again(file, source, style, device)
         if output is not None:
+            keep_apart([output], list(made.files.values()))
             typer.echo(f"saved {made.save(output)}")
         typer.echo("the same picture, bit for bit" if made.same else f"another picture: {_distance(made, file)}")
         for sentence in made.differences:

@@ -19,6 +19,7 @@ from .common import (
     RESULT,
     SUFFIXES,
     Fit,
+    keep_apart,
     names_of,
     photos_in,
     plain_messages,
@@ -131,6 +132,7 @@ def stylize(
         jobs = _jobs(photos, wanted, instead, output, count)
         for target in (target for job in jobs for target in job.targets):
             images.check_destination(target)
+        keep_apart([target for job in jobs for target in job.targets], [*(job.photo for job in jobs), style])
 
         framing = Framing(size or models.size, models.multiple, fit.value, compare)
 

@@ -100,28 +100,28 @@ class Clip:
 
     @torch.no_grad()
     def text(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> (B, D), not normalised; each text is embedded once and remembered, new ones all at once.
+        """Texts -> (B, D), not normalised; each text is embedded once, by itself, and remembered.
 
-        Raises ValueError for an empty text. Warns of words that a small vocabulary does not have, and of the nearest.
+        By itself, since its last bits depend on the texts beside it, and guidance makes another picture of them.
+        Raises ValueError for an empty text, and for one without any word that the tokenizer reads. Warns of words that
+        a small vocabulary does not have, and of the nearest.
         """
         if any(not text.strip() for text in texts):
             raise ValueError('the prompt is empty: say what the picture should look like, such as "a pencil sketch"')
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         for text in new:
-            self._warn_of_unknown(text)
-        if new:
-            found = self.model.encode_text(self.tokenizer(new).to(self.device)).float()
-            self._known.update(zip(new, found, strict=True))
+            self._check_words(text)
+            self._known[text] = self.model.encode_text(self.tokenizer([text]).to(self.device)).float()[0]
         return torch.stack([self._known[text] for text in texts])
 
     @torch.no_grad()
     def token_states(self, texts: Sequence[str]) -> Tensor:
         """Texts -> (B, L, width): the text tower's state at each token, after its last norm; "" is allowed.
 
-        What a text-conditional diffusion model reads. Warns as `text` does.
+        What a text-conditional diffusion model reads. Raises and warns otherwise as `text` does.
         """
-        for text in texts:
-            self._warn_of_unknown(text)
+        for text in filter(str.strip, texts):
+            self._check_words(text)
         seen = []
         hook = self.model.ln_final.register_forward_hook(lambda module, inputs, output: seen.append(output))
         try:
@@ -142,7 +142,20 @@ class Clip:
         mean, std = (images.new_tensor(s)[:, None, None] for s in (self.mean, self.std))
         return ((images + 1) / 2 - mean) / std
 
-    def _warn_of_unknown(self, text: str) -> None:
+    def _check_words(self, text: str) -> None:
+        reads = getattr(self.tokenizer, "reads", None)
+        if reads and not reads(text):
+            raise ValueError(
+                f"the bundled CLIP finds no word in {text!r}: it reads English, in the letters a to z, such as "
+                '"a pencil sketch"'
+            )
+        cut = getattr(self.tokenizer, "cut", None)
+        if cut and (rest := cut(text)):
+            warnings.warn(
+                f"the bundled CLIP reads the first {self.tokenizer.context_length - 2} words of a prompt, and not "  # type: ignore[attr-defined]
+                f"{' '.join(rest)!r}: make it shorter",
+                stacklevel=4,
+            )
         unknown_words = getattr(self.tokenizer, "unknown_words", None)
         for word in unknown_words(text) if unknown_words else ():
             near = difflib.get_close_matches(word, getattr(self.tokenizer, "words", ()), n=3, cutoff=0.5)

@@ -91,6 +91,14 @@ class WordTokenizer:
         """The words of a text: lower case, letters and digits only."""
         return re.findall(r"[a-z0-9]+", text.lower())
 
+    def reads(self, text: str) -> bool:
+        """Whether there is a word in the text at all, known or not: none in other scripts, none in "!!!"."""
+        return bool(self.split(text))
+
+    def cut(self, text: str) -> list[str]:
+        """The words at the end of a text for which there is no room."""
+        return self.split(text)[self.context_length - 2 :]
+
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that the vocabulary does not have, in order."""
         return [word for word in self.split(text) if word not in self.index]

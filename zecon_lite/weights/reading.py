@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from .torchscript import is_torchscript, read_torchscript
 
 Network = TypeVar("Network", bound=nn.Module)
+_DAMAGE = (pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 def read(path: Path | str) -> dict[str, Tensor]:
@@ -31,7 +33,7 @@ def read(path: Path | str) -> dict[str, Tensor]:
         if is_torchscript(path):
             return read_torchscript(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError) as error:
+    except (*_DAMAGE, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path.name} is damaged, or holds more than tensors, and was not loaded: fetch it again from its source"
         ) from error

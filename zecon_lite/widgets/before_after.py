@@ -62,6 +62,17 @@ class BeforeAfter(anywidget.AnyWidget):
         cell = list(source.shape[-2:])
         return cls(sheet=png, across=across, cell=cell, source_name=source_name, names=list(results))
 
+    @traitlets.validate("divider")
+    def _a_number(self, proposal: dict[str, Any]) -> float:
+        if not 0 <= proposal["value"] <= 1:    # the trait's own bounds let NaN through
+            raise traitlets.TraitError(f"divider must be 0 to 1; got {proposal['value']}")
+        return proposal["value"]
+
+    @traitlets.observe("names")
+    def _still_in_range(self, change: Any) -> None:
+        """Of fewer names the last one, where the shown result is no longer there."""
+        self.result = max(0, min(self.result, len(self.names) - 1))
+
     @traitlets.validate("result")
     def _in_range(self, proposal: dict[str, Any]) -> int:
         value = proposal["value"]

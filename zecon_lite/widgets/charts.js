@@ -27,6 +27,9 @@ export function nearest(points, [x, y]) {
 
 export const clamped = (value, low, high) => Math.min(Math.max(value, low), high);
 
+// Whether a key is meant for the browser or the system: Alt with an arrow goes back a page. Shift stays ours.
+export const notOurs = ({ altKey, ctrlKey, metaKey }) => altKey || ctrlKey || metaKey;
+
 // ---------------------------------------------------------------- the page
 
 const hook = (element, name) => element.querySelector(`[data-testid="${name}"]`);

@@ -227,7 +227,7 @@ function render({ model, el }) {
   unit.addEventListener("change", () => set("unit", unit.checked));
   chart.addEventListener("click", (event) => set("result", nearest(points, placeIn(chart, event))));
   chart.addEventListener("keydown", (event) => {
-    if (!(event.key in KEYS)) return;
+    if (notOurs(event) || !(event.key in KEYS)) return;
     event.preventDefault();
     const [trait, step] = KEYS[event.key];
     const count = model.get(trait === "prompt" ? "prompts" : "names").length;

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from torch.utils.hooks import RemovableHandle
+
 from ..progress import quiet
 from ..state import Step
 from ..stylize import Result
@@ -16,7 +18,7 @@ from .settings import Settings
 
 
 class Stopped(Exception):
-    """Raised between two steps of a run that shall end early."""
+    """Raised between two steps of a run that shall end early, on its way towards noise too."""
 
 
 class Job(threading.Thread):
@@ -46,13 +48,13 @@ class Job(threading.Thread):
         self._last: Step | None = None
 
     def stop(self) -> None:
-        """Ask the run to end; it does so after the step that it is at."""
+        """Ask the run to end; it does so after the step that it is at, also on the way towards noise."""
         self._stopping.set()
 
     def run(self) -> None:
         """What the thread does."""
         try:
-            with quiet(), _noting(self.notes):
+            with quiet(), _noting(self.notes), self._heeding():
                 self.result = self.settings.run(self._step)
         except Exception as error:    # out of a thread an exception reaches nobody
             self.error = error
@@ -65,9 +67,24 @@ class Job(threading.Thread):
             return None
         return (self._times[-1] - self._times[0]) / (len(self._times) - 1) * (self.total - self.done)
 
-    def _step(self, step: Step) -> None:
+    def _heeding(self) -> RemovableHandle:
+        """While this is open, every pass of the UNet asks first whether to stop: the way towards noise tells no step.
+
+        Only in this thread: elsewhere the same network may be at work for others.
+        """
+
+        def ask(*_: object) -> None:
+            if threading.current_thread() is self:
+                self._heed()
+
+        return self.settings.models.denoiser.unet.register_forward_pre_hook(ask)
+
+    def _heed(self) -> None:
         if self._stopping.is_set():
             raise Stopped
+
+    def _step(self, step: Step) -> None:
+        self._heed()
         begun_again = self._last is not None and step.i > self._last.i
         self.done, self._last = 1 if begun_again else self.done + 1, step
         self._times.append(time.monotonic())

@@ -142,17 +142,24 @@ class Panel(widgets.VBox):
 
     def _show_end(self, job: Job) -> None:
         self.stop_button.disabled = True
+        try:
+            self._tell_end(job)
+            self._tell()
+        except Exception as error:    # here, in the job's thread, it would reach nobody
+            self._say_error(error, *job.notes)
+        finally:
+            self.run_button.disabled = False
+
+    def _tell_end(self, job: Job) -> None:
         if job.result is not None:
             image = self._image = job.result.image.cpu()
             self._draw(job, image, f"The result, seed {job.settings.seed}")
             self.status.value = sentence(f"Done: {job.total} steps.", *job.notes)
         elif isinstance(job.error, Stopped):
-            text = f"Stopped after step {job.done} of {job.total}; its estimate stays. Run begins from the start."
-            self.status.value = sentence(text, *job.notes)
+            where = f"after step {job.done} of {job.total}; its estimate stays" if job.done else "before the first step"
+            self.status.value = sentence(f"Stopped {where}. Run begins from the start.", *job.notes)
         elif job.error is not None:
             self._say_error(job.error, *job.notes)
-        self._tell()
-        self.run_button.disabled = False
 
     def _draw(self, job: Job, image: Tensor, caption: str) -> None:
         prompt = job.settings.prompt

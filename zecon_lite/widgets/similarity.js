@@ -5,7 +5,7 @@
 //
 // Stable hooks for tests, as data-testid: "similarity-explorer" (data-ready="true" once drawn), "step", "opacity", and
 // for each layer shown a "column" that holds "layer", "source" and "result" (canvases), "readout" (data-row, data-col,
-// data-same, data-rank, data-best, data-best-row, data-best-col) and "nce" (data-probability, data-mean).
+// data-same, data-rank, data-best, data-best-row, data-best-col) and "nce" (data-probability, data-loss, data-mean).
 //
 // A picture's features are rows of unit length, one row per patch in reading order, in one flat Float32Array.
 
@@ -138,17 +138,7 @@ const COLUMN = `
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-const hook = (element, name) => element.querySelector(`[data-testid="${name}"]`);
-const part = (element, name) => element.querySelector(`[data-part="${name}"]`);
 const named = ({ row, column }) => `(${row}, ${column})`;
-
-// An element of the page, its controls kept from JupyterLab, which else takes the arrow keys to walk through cells.
-function made(tag, className, testid, innerHTML) {
-  const element = Object.assign(document.createElement(tag), { className, innerHTML });
-  element.dataset.testid = testid;
-  element.querySelectorAll("select, input, [tabindex]").forEach((c) => (c.dataset.lmSuppressShortcuts = "true"));
-  return element;
-}
 
 // A picture under its heat map, with marks: [patch, kind] each.
 function paint(canvas, picture, pixels, { height, width }, opacity, marks) {
@@ -259,7 +249,7 @@ function render({ model, el }) {
     source.addEventListener("pointerdown", point);
     source.addEventListener("pointermove", point);
     source.addEventListener("keydown", (event) => {
-      if (!(event.key in ARROWS)) return;
+      if (notOurs(event) || !(event.key in ARROWS)) return;
       event.preventDefault();
       const { row, column: right } = patchAt(model.get("selected"), layerOf(at));
       const [down, across] = ARROWS[event.key].map((d) => (event.shiftKey ? 4 * d : d));
@@ -306,7 +296,7 @@ function render({ model, el }) {
     tell(column, columns.length > 1 ? `${layer.name}: similarity` : "Similarity", chosen, toResult, best, bestPatch);
     // PatchNCE asks the other way round: the result's patch is the query, the source's patches are the keys.
     const asked = similarities(ofResult, chosen.index, ofSource, layer.channels);
-    charge(column, Math.exp(logSoftmax(asked, chosen.index, model.get("tau"))), loss, asked.length);
+    charge(column, -logSoftmax(asked, chosen.index, model.get("tau")), loss, asked.length);
     return placeOf(bestPatch.row, bestPatch.column, layer);
   }
 
@@ -319,32 +309,30 @@ function render({ model, el }) {
     Object.assign(readout.dataset, { bestRow: bestPatch.row, bestCol: bestPatch.column });
   }
 
-  function charge(column, probability, loss, count) {
-    const nce = hook(column, "nce");
+  // The loss is what comes in: of a small probability nothing is left to take the logarithm of.
+  function charge(column, own, mean, count) {
+    const [nce, probability] = [hook(column, "nce"), Math.exp(-own)];
     part(nce, "nce-text").textContent =
       `PatchNCE, τ = ${model.get("tau")}: the result's patch picks its own place among the source's ${count} with ` +
-      `probability ${probability.toFixed(3)} (loss ${(-Math.log(probability)).toFixed(2)}; mean of all patches ` +
-      `${loss.toFixed(2)}, by chance ${Math.log(count).toFixed(2)})`;
+      `probability ${probability.toFixed(3)} (loss ${own.toFixed(2)}; mean of all patches ` +
+      `${mean.toFixed(2)}, by chance ${Math.log(count).toFixed(2)})`;
     nce.querySelector(".zls-meter span").style.width = `${100 * probability}%`;
-    Object.assign(nce.dataset, { probability, mean: loss });
+    Object.assign(nce.dataset, { probability, loss: own, mean });
   }
 
   stepSlider.addEventListener("input", () => set("step", Number(stepSlider.value)));
   opacity.addEventListener("input", draw);
 
-  const listeners = {
+  const silence = listening(model, {
     "change:selected": draw, "change:layer": draw, "change:beside": draw, "change:step": draw, "change:tau": forget,
     "change:features": build, "change:layers": build, "change:step_names": build,
     "change:source_png": load, "change:result_png": load,
-  };
-  for (const [event, listener] of Object.entries(listeners)) model.on(event, listener);
+  });
 
   build();
   load();
   el.appendChild(root);
-  return () => {
-    for (const [event, listener] of Object.entries(listeners)) model.off(event, listener);
-  };
+  return silence;
 }
 
 export default { render };

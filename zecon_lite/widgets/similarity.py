@@ -11,8 +11,7 @@ from __future__ import annotations
 import io
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil
-from pathlib import Path
+from math import ceil, inf
 from typing import Any
 
 import anywidget
@@ -46,10 +45,10 @@ class SimilarityExplorer(anywidget.AnyWidget):
     layer:    the layer of the first column, an index into `layers`.
     beside:   the layers of the further columns, likewise; empty shows one alone.
     step:     the shown result, an index into `step_names`.
-    tau:      the temperature of the PatchNCE softmax.
+    tau:      the temperature of the PatchNCE softmax, above 0.
     """
 
-    _esm = Path(__file__).parent / "similarity.js"
+    _esm = joined("charts.js", "similarity.js")
     _css = joined("theme.css", "similarity.css")
 
     source_png = traitlets.Bytes().tag(sync=True)
@@ -189,6 +188,20 @@ class SimilarityExplorer(anywidget.AnyWidget):
         if choices and not 0 <= value < len(choices):
             raise traitlets.TraitError(f"{name} must be 0 to {len(choices) - 1} ({', '.join(choices)}); got {value}")
         return value
+
+    @traitlets.validate("tau")
+    def _above_zero(self, proposal: dict[str, Any]) -> float:
+        if not 0 < proposal["value"] < inf:
+            raise traitlets.TraitError(f"tau, a temperature, must be a number above 0; got {proposal['value']}")
+        return proposal["value"]
+
+    @traitlets.validate("selected")
+    def _within(self, proposal: dict[str, Any]) -> list[float]:
+        if not all(0 <= part < 1 for part in proposal["value"]):
+            raise traitlets.TraitError(
+                f"selected must be [row, column] as fractions of height and width, in [0, 1); got {proposal['value']}"
+            )
+        return proposal["value"]
 
     @traitlets.validate("beside")
     def _all_in_range(self, proposal: dict[str, Any]) -> list[int]:

@@ -183,7 +183,7 @@ function render({ model, el }) {
   });
   chart.addEventListener("keydown", (event) => {
     const axes = model.get("axes");
-    if (!(event.key in KEYS) || KEYS[event.key][0] >= axes.length) return;
+    if (notOurs(event) || !(event.key in KEYS) || KEYS[event.key][0] >= axes.length) return;
     event.preventDefault();
     choose(walked(model.get("selected"), axes, event.key));
   });

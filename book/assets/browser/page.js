@@ -6,9 +6,13 @@
   const base = new URL(root.dataset.files, document.baseURI).href;
   const $ = (name) => root.querySelector(`[data-part="${name}"]`);
   const PLACES = { webgpu: "on your graphics card", wasm: "on your processor" };
-  let worker, manifest, source = null, result = null, running = false, paused = false;
+  const SOURCE_PROMPT = "photo";
+  const FROM_FOLDER = "The networks cannot be loaded from a folder: serve the book, for instance with python -m http.server in its folder, and open it there.";
+  let worker, manifest, source = null, prompt = "", running = false, paused = false;
+  let asked = 0; // pictures that were asked for: only the last one counts, however long each takes to read
 
-  const say = (text) => { $("status").textContent = text; };
+  const say = (text) => { $("status").textContent = text; }; // read out: how things stand, not each step
+  const count = (text) => { $("step").textContent = text; };
   const draw = (canvas, pixels) => {
     const side = manifest.recipe.size, image = new ImageData(side, side), plane = side * side;
     for (let p = 0; p < plane; p++) {
@@ -18,6 +22,8 @@
     canvas.width = canvas.height = side;
     canvas.getContext("2d").putImageData(image, 0, 0);
   };
+
+  // ------------------------------------------------------------------------------------------------------- a picture
 
   /** The middle square of a picture at the network's size, in [-1, 1]. */
   function fitted(bitmap) {
@@ -31,119 +37,188 @@
     return Float32Array.from({ length: 3 * plane }, (_, k) => data[4 * (k % plane) + Math.floor(k / plane)] / 127.5 - 1);
   }
 
-  async function take(blob, name) {
+  /** Reads a picture, a file or an image of the page; a run keeps the picture that it began with. */
+  async function take(picture, name) {
+    if (running) return;
+    const turn = ++asked, late = () => turn !== asked || running;
     try {
-      source = fitted(await createImageBitmap(blob));
+      await picture.decode?.(); // an image of the page may still be on its way
+      const bitmap = await createImageBitmap(picture);
+      if (!late()) taken(fitted(bitmap), picture, name);
+      bitmap.close();
     } catch {
-      return say(`${name} could not be read as a picture: take a PNG, JPEG or WebP file.`);
+      if (!late()) say(`${name} could not be read as a picture: take a PNG, JPEG or WebP file.`);
     }
-    result = null;
+  }
+
+  function taken(pixels, picture, name) {
+    source = pixels;
+    paused = false; // what was stopped was a run of another picture
     draw($("before"), source);
     draw($("after"), source);
     $("download").disabled = true;
+    for (const button of $("pictures").children) button.setAttribute("aria-pressed", button.firstChild === picture);
     say(`${name}, cut to a square of ${manifest.recipe.size} pixels. Ready.`);
+    count("");
     buttons();
   }
+
+  function offer({ name, file }) {
+    const button = document.createElement("button"), image = document.createElement("img");
+    image.src = base + file;
+    image.alt = name;
+    image.width = image.height = manifest.recipe.size;
+    button.type = "button";
+    button.setAttribute("aria-pressed", "false");
+    button.append(image);
+    button.onclick = () => take(image, name);
+    $("pictures").append(button);
+  }
+
+  // ---------------------------------------------------------------------------------------------------- the controls
 
   function buttons() {
     $("run").disabled = !source || running;
     $("stop").disabled = !running;
     $("resume").disabled = !paused || running;
+    for (const control of [$("file"), ...$("pictures").children]) control.disabled = running;
+  }
+
+  function sliders() {
+    const all = manifest.schedule.timesteps.length;
+    tell("skip", `${all - $("skip").value} of ${all} steps`);
+    tell("weight", `${(10 ** $("weight").value).toPrecision(2)} times the recipe's`);
+  }
+
+  function tell(name, text) {
+    $(`${name}-value`).textContent = text;
+    $(name).setAttribute("aria-valuetext", text);
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- a run
+
+  /** Why a prompt leads nowhere; nothing if it leads somewhere. */
+  function refused(text, strange) {
+    const words = zecon.words(text);
+    if (!text) return "Say what the picture should become, such as: a pencil sketch.";
+    if (strange.length === words.length) return "The bundled CLIP knows no word of this prompt: try English ones, such as: a pencil sketch.";
+    if (words.join(" ") === SOURCE_PROMPT) return `The picture is taken for a ${SOURCE_PROMPT} already: say what else it should become, such as: a pencil sketch.`;
+  }
+
+  function start() {
+    const text = $("prompt").value.trim(), strange = zecon.unknownWords(text, manifest.vocabulary);
+    const why = refused(text, strange);
+    $("note").textContent = strange.length && !why ? `The bundled CLIP does not know: ${strange.join(", ")}. It reads them as one unknown word.` : "";
+    if (why) return say(why);
+    prompt = text;
+    $("download").disabled = true;
+    $("progress").value = 0;
+    const weights = { zecon: Number($("weight").dataset.unit) * 10 ** $("weight").value };
+    go({ start: { source, prompt, sourcePrompt: SOURCE_PROMPT, skip: Number($("skip").value), weights, seed: Number($("seed").value) || 0 } });
+  }
+
+  function go(message) {
+    running = true;
+    paused = false;
+    say("Running ...");
+    buttons();
+    worker.postMessage(message);
+  }
+
+  function stepped({ phase, done, all, picture, losses }) {
+    $("progress").max = all;
+    $("progress").value = done;
+    count(`${phase}: step ${done} of ${all}`);
+    if (picture) draw($("after"), picture);
+    if (losses) $("losses").textContent = manifest.recipe.names.map((name, k) => `${name}\u00a0${losses[k].toPrecision(2)}`).join(", ");
+  }
+
+  /** The run goes on no further: it is done, was stopped, or went wrong. */
+  function halted(text) {
+    running = false;
+    say(text);
+    buttons();
+  }
+
+  // ------------------------------------------------------------------------------------------------------ the worker
+
+  function received({ data }) {
+    if (data.read) count(`${data.read}, ${(data.bytes / 1e6).toFixed(1)} MB`);
+    if (data.engine) $("engine").textContent = `Runs ${PLACES[data.engine]}${data.reason ? ", for the graphics card gave up" : ""}.`;
+    if (data.reason) console.info(data.reason);
+    if (data.loaded) loaded(data.loaded);
+    if (data.step) stepped(data.step);
+    if (data.stopped) { paused = true; halted("Stopped. Resume goes on from here."); }
+    if (data.ended) { $("download").disabled = false; halted("Done. Move the slider to compare."); }
+    if (data.failed) failed(data.failed);
+  }
+
+  function failed(reason) {
+    paused = false;
+    $("load").disabled = false; // for another try; once loaded, it is hidden
+    halted(location.protocol === "file:" ? FROM_FOLDER : `That did not work: ${reason}`);
   }
 
   function loaded(found) {
     manifest = found;
+    const waiting = [$("load"), document.body].includes(document.activeElement); // on nothing else since the click
     $("load").hidden = true;
     $("work").hidden = false;
-    for (const { name, file } of manifest.pictures) {
-      const button = document.createElement("button"), image = document.createElement("img");
-      image.src = base + file;
-      image.alt = name;
-      image.width = image.height = manifest.recipe.size;
-      button.type = "button";
-      button.append(image);
-      button.onclick = async () => take(await (await fetch(base + file)).blob(), name);
-      $("pictures").append(button);
-    }
-    for (const prompt of manifest.prompts) $("prompts").append(new Option(prompt));
+    manifest.pictures.forEach(offer);
+    for (const words of manifest.prompts) $("prompts").append(new Option(words));
     $("prompt").value = manifest.prompts[0];
     $("skip").max = manifest.schedule.timesteps.length - 2;
     $("skip").value = manifest.recipe.skip;
-    const weight = manifest.recipe.weights[manifest.recipe.names.indexOf("zecon")];
-    $("weight").dataset.unit = weight;
+    $("weight").dataset.unit = manifest.recipe.weights[manifest.recipe.names.indexOf("zecon")];
     sliders();
-    $("pictures").firstChild.click();
+    const first = $("pictures").firstChild;
+    if (waiting) first.focus();
+    first.click();
   }
 
-  function sliders() {
-    $("skip-value").textContent = `${manifest.schedule.timesteps.length - $("skip").value} of ${manifest.schedule.timesteps.length} steps`;
-    $("weight-value").textContent = `${(10 ** $("weight").value).toPrecision(2)} times the recipe's`;
-  }
+  /** A script of the book; another try after a failed one asks for it again. */
+  const script = (name) => new Promise((resolve, reject) => {
+    const element = Object.assign(document.createElement("script"), { src: base + name, onload: resolve });
+    element.onerror = () => reject(new Error(`${name} could not be read`));
+    document.head.append(element);
+  });
 
-  function start() {
-    const prompt = $("prompt").value.trim(), strange = zecon.unknownWords(prompt, manifest.vocabulary);
-    if (!prompt) return say("Say what the picture should become, such as: a pencil sketch.");
-    if (strange.length) say(`The bundled CLIP does not know: ${strange.join(", ")}. It reads them as one unknown word.`);
-    running = true;
-    paused = false;
-    const weights = { zecon: Number($("weight").dataset.unit) * 10 ** $("weight").value };
-    worker.postMessage({ start: { source, prompt, sourcePrompt: "photo", skip: Number($("skip").value), weights, seed: Number($("seed").value) || 0 } });
-    buttons();
-  }
-
-  function received({ data }) {
-    if (data.read) say(`Loading: ${data.read}, ${(data.bytes / 1e6).toFixed(1)} MB`);
-    if (data.engine) $("engine").textContent = `Runs ${PLACES[data.engine]}${data.reason ? ", for the graphics card gave up" : ""}.`;
-    if (data.reason) console.info(data.reason);
-    if (data.loaded) loaded(data.loaded);
-    if (data.step) {
-      const { phase, done, all, picture, losses, last } = data.step;
-      $("progress").max = all;
-      $("progress").value = done;
-      if (picture) draw($("after"), picture);
-      if (losses) $("losses").textContent = manifest.recipe.names.map((name, k) => `${name}\u00a0${losses[k].toPrecision(2)}`).join(", ");
-      say(last ? "Done. Move the slider to compare." : `${phase}: step ${done} of ${all}`);
-      if (last) { running = false; result = picture; $("download").disabled = false; }
-    }
-    if (data.stopped) { running = false; paused = true; say("Stopped. Resume goes on from here."); }
-    if (data.failed) { running = false; say(`That did not work: ${data.failed}`); }
-    buttons();
-  }
-
-  $("load").onclick = () => {
+  async function load() {
     $("load").disabled = true;
     say("Loading the networks ...");
-    const failed = () => say("The networks cannot be loaded from a folder: serve the book, for instance with python -m http.server in its folder, and open it there.");
-    const script = document.createElement("script"); // the words are checked here, the work is done in the worker
-    script.src = `${base}zecon.js`;
-    script.onerror = failed;
-    script.onload = () => {
-      try {
-        worker = new Worker(`${base}worker.js`);
-      } catch {
-        return failed();
-      }
-      worker.onmessage = received;
-      worker.onerror = failed;
-      worker.postMessage({ load: new URLSearchParams(location.search).get("engine") });
-    };
-    document.head.append(script);
+    try {
+      if (typeof zecon === "undefined") await script("zecon.js"); // the words are checked here, the work is done there
+      worker?.terminate();
+      worker = new Worker(`${base}worker.js`);
+    } catch (error) {
+      return failed(error.message);
+    }
+    worker.onmessage = received;
+    worker.onerror = ({ message }) => failed(message || "worker.js could not be read");
+    worker.postMessage({ load: new URLSearchParams(location.search).get("engine") });
+  }
+
+  $("load").onclick = load;
+  $("file").onchange = ({ target }) => {
+    const [file] = target.files;
+    if (file) take(file, file.name);
+    target.value = ""; // so that the same file may come again
   };
-  $("file").onchange = ({ target }) => target.files.length && take(target.files[0], target.files[0].name);
   root.ondragover = (event) => event.preventDefault();
   root.ondrop = (event) => {
     event.preventDefault();
-    if (manifest && event.dataTransfer.files.length) take(event.dataTransfer.files[0], event.dataTransfer.files[0].name);
+    const [file] = event.dataTransfer.files;
+    if (manifest && file) take(file, file.name);
   };
   $("skip").oninput = $("weight").oninput = sliders;
   $("run").onclick = start;
   $("stop").onclick = () => worker.postMessage({ stop: true });
-  $("resume").onclick = () => { running = true; paused = false; buttons(); worker.postMessage({ resume: true }); };
+  $("resume").onclick = () => go({ resume: true });
   $("compare").oninput = () => $("after").style.setProperty("--shown", `${$("compare").value}%`);
   $("download").onclick = () => $("after").toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = `${$("prompt").value.trim().replace(/\W+/g, "-")}.png`;
+    link.download = `${prompt.replace(/\W+/g, "-")}.png`;
     link.click();
     URL.revokeObjectURL(link.href);
   });

@@ -69,21 +69,22 @@ async function* run({ source, prompt, sourcePrompt, skip, weights, seed }) {
   }
 }
 
-/** Takes steps until there are none or the reader stops; a stopped run goes on where it was. */
+/** Takes steps until there are none or the reader stops; a stopped run goes on where it was. Always tells the end. */
 async function go() {
-  stopped = false;
   while (steps && !stopped) {
     const { value, done } = await steps.next();
-    if (done) { steps = null; break; }
-    postMessage({ step: value });
+    if (done || value.last) steps = null; // a Stop that comes now finds nothing left to stop
+    if (value) postMessage({ step: value });
     await new Promise((resolve) => setTimeout(resolve)); // let a message in
   }
-  if (steps) postMessage({ stopped: true });
+  postMessage(steps ? { stopped: true } : { ended: true });
 }
 
 const start = () => { steps = run(settings); return go(); };
 
 onmessage = async ({ data }) => {
+  // Forgotten here and not in `go`: a Stop that comes while another engine is loaded holds for the run that follows.
+  if (data.start || data.resume) stopped = false;
   try {
     if ("load" in data) await begin(data.load);
     if (data.start) { settings = data.start; await carried(start, start); }
