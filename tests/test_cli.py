@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -440,3 +441,39 @@ def test_a_loss_that_breaks_stops_the_run_and_is_named(photo, monkeypatch):
 def test_a_profile_is_read_from_its_name(photo, negative):
     run("stylize", photo, "a sketch", "--profile", "ffhq256", "--device", "cpu", "-o", "out.png")
     assert negative[0]["source"].shape[-2] == profiles.PROFILES["ffhq256"].size == 256
+
+
+# ------------------------------------------------------------------------------------------- pictures of the user's own
+
+
+def test_a_result_is_never_written_over_what_it_is_made_from(photo, negative):
+    before = photo.read_bytes()
+    for command in (("stylize", photo, "a sketch"), ("edit", photo, "a cat", "-s", "a dog")):
+        done = run(*command, "-o", photo)
+        assert done.exit_code == 2 and "write the result elsewhere" in plain(done.stderr), done.stderr
+    assert photo.read_bytes() == before and not negative
+
+
+def test_results_in_a_folder_are_not_taken_for_photographs(photo, negative):
+    for _ in range(2):
+        done = run("stylize", photo.parent, "a sketch", "-o", photo.parent)
+        assert done.exit_code == 0, done.stderr
+    assert names(photo.parent) == ["cat.jpg", "cat_a-sketch.png"] and len(negative) == 2
+    assert "1 of the pictures in" in plain(done.stderr) and "are left out" in plain(done.stderr)
+
+
+def test_a_name_that_the_terminal_cannot_show_is_no_failure(photo, folder):
+    name = folder / "\u65e5\u672c.png"
+    images.save(images.load(photo), name, {"software": "zecon_lite 0", "prompt": "a \u65e5"})
+    done = subprocess.run(
+        [sys.executable, "-c", "from zecon_lite.cli import main; main()", "info", str(name)], capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders that may not be written are made the POSIX way")
+def test_an_evaluation_asks_first_whether_it_may_write(folder, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    done = run("evaluate", "--recipe", "sdedit", "-o", "scores.json")
+    assert done.exit_code == 2 and "may not be written: name another with --output" in plain(done.stderr)

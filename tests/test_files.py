@@ -21,3 +21,10 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
         part.write_text("half")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_longest_name_that_is_allowed_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 251 + ".txt")
+    with replacing(path) as part:
+        part.write_text("whole")
+    assert path.read_text() == "whole"

@@ -353,3 +353,23 @@ def test_reading_the_settings_of_no_picture_is_refused(tmp_path):
         images.read_metadata(tmp_path / "text.png")
     with pytest.raises(FileNotFoundError, match=r"there is no file"):
         images.read_metadata(tmp_path / "missing.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_picture_is_turned_upright_once_whatever_its_format(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lying = np.zeros((24, 36, 3), np.uint8)
+    lying[:8, :8] = 255
+    Image.fromarray(lying).save(tmp_path / f"turned{suffix}", exif=exif)
+    upright = {3: lying[::-1, ::-1], 6: np.rot90(lying, -1)}[orientation]
+    found = images.load(tmp_path / f"turned{suffix}")
+    torch.testing.assert_close(found, images.from_array(upright.copy()), atol=0.2, rtol=0)
+
+
+def test_metadata_of_strangers_are_texts_too(tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = '{"k": 5}'
+    Image.new("RGB", (8, 8)).save(tmp_path / "other.jpg", exif=exif)
+    assert images.read_metadata(tmp_path / "other.jpg") == {"k": "5"}

@@ -188,3 +188,15 @@ def test_diffusionclips_recorded_clip_input_is_reproduced_with_and_without_antia
     for antialias, name in ((True, "torchvision_default_antialias"), (False, "no_antialias_as_torch1.7")):
         ours = (bicubic_centre((recorded["pre_in"] + 1) / 2, 28, antialias) - mean) / std
         torch.testing.assert_close(ours, recorded[f"pre_out_{name}"], atol=1e-5, rtol=0)
+
+
+def test_words_of_a_prompt_for_which_there_is_no_room_are_named(models):
+    with pytest.warns(UserWarning, match="first 16 words of a prompt, and not 'pencil sketch': make it shorter"):
+        models.clip.text(["a photo of " * 5 + "a pencil sketch"])
+
+
+def test_a_text_is_embedded_alike_whatever_was_embedded_with_it():
+    texts = ["a pencil sketch", "a mosaic", "stained glass", "a photo of a cat by the sea"]
+    together = load_models("tiny", "cpu").clip.text(texts)
+    for k, text in enumerate(texts):
+        assert torch.equal(load_models("tiny", "cpu").clip.text([text])[0], together[k])

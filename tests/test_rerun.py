@@ -252,3 +252,42 @@ def test_info_names_the_command_instead_of_the_long_line(folder):
     made("a sketch", "-o", "out.png")
     shown = plain(run("info", "out.png").stdout)
     assert "rerun zecon-lite rerun out.png makes it again" in shown and "sha256" not in shown
+
+
+@pytest.mark.parametrize("lacking", ["dtype", "saving", "changes"])
+def test_settings_that_lack_something_are_refused_with_the_cure(folder, lacking):
+    made("a sketch", "-o", "result.png")
+    record = record_of("result.png")
+    settings = images.read_metadata("result.png")
+    settings[KEY] = json.dumps({k: v for k, v in record.items() if k != lacking})
+    images.save(images.load("result.png"), "less.png", settings)
+    with pytest.raises(ValueError, match=r"not those that this version writes .* take the version"):
+        rerun("less.png")
+
+
+def test_the_source_is_found_from_a_folder_that_is_a_link(folder, monkeypatch):
+    (folder / "real/deep").mkdir(parents=True)
+    (folder / "link").symlink_to("real/deep")
+    made("a sketch", "-o", "link/result.png")
+    monkeypatch.chdir(folder / "real")
+    assert rerun(folder / "link/result.png").same
+
+
+def test_a_picture_does_not_depend_on_what_was_asked_before(models):
+    source = images.fit(images.photograph("cat"), 64)
+    changes = {"steps": 3, "skip": 2, "seed": 0}
+    alone = stylize(source, "a pencil sketch", models=load_models("tiny", "cpu"), **changes).image
+    stylize(source.repeat(2, 1, 1, 1), ["a pencil sketch", "a mosaic"], models=models, **changes)
+    assert torch.equal(stylize(source, "a pencil sketch", models=models, **changes).image, alone)
+
+
+@pytest.mark.parametrize("seed", [1.5, "3", 1 << 64, None])
+def test_a_seed_that_is_none_is_refused(models, seed):
+    with pytest.raises(ValueError, match="a seed must be a whole number of at most 64 bits; got"):
+        stylize(torch.zeros(1, 3, 64, 64), "a sketch", models=models, seed=seed)
+
+
+def test_a_recipe_that_the_bundled_networks_overrule_is_told_so(models):
+    source, changes = torch.zeros(1, 3, 64, 64), {"steps": 3, "skip": 2}
+    with pytest.warns(UserWarning, match=r"take their own patches, .*fitted_to\(models\)"):
+        stylize(source, "a sketch", recipe=replace(RECIPES["zecon"], patches=16), models=models, **changes)

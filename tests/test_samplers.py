@@ -240,3 +240,9 @@ def test_a_source_view_drawn_by_itself_is_the_one_that_look_draws():
     state = look(denoiser.schedule, x, 24, denoiser(x, 24), source, None, one)
     assert torch.equal(state.source_view, view_of_source(denoiser.schedule, source, 24, other))
     assert not torch.equal(state.source_view, view_of_source(denoiser.schedule, source, 24, other))
+
+
+def test_a_plan_that_leaves_out_positions_on_the_way_down_is_refused():
+    x = torch.zeros(1, 3, 4, 4)
+    with pytest.raises(ValueError, match=r"one position at a time; got 5 after 7: .*respace\(n\)"):
+        sample(GaussianDenoiser(Schedule.linear(50)), x, [8, 7, 5])

@@ -158,7 +158,7 @@ class Recipe:
         if steps is not None and skip is None:
             skip = min(round(self.skip * steps / self.steps), steps - 1)
         given: dict[str, Any] = {"steps": steps, "skip": skip, "strength": strength}
-        own = {name: w.item() if hasattr(w, "item") else w for name, w in (weights or {}).items()}    # of NumPy or torch
+        own = {name: w.item() if hasattr(w, "item") else w for name, w in (weights or {}).items()}
         return replace(
             self, weights={**self.weights, **own}, **{k: v for k, v in given.items() if v is not None}
         )
