@@ -177,7 +177,7 @@ def test_a_verdict_is_a_truth_value_and_a_sentence(exercise):
         (lambda x: (2 * x, "two"), "returns a tuple with str in it"),
         (lambda x: 2j * x, "returns a Tensor with complex numbers in it"),
         (lambda x: torch.randn(3), "answers something else each time"),
-        (lambda x: (2 * x).to("meta"), "returns a Tensor with NotImplementedError in it"),
+        (lambda x: (2 * x).to("meta"), r"returns a Tensor with \w+ in it"),
         (lambda x: (x, x), r"wanted is the shape \(3,\); got 2 results"),
         (lambda x: (2 * x)[:2], r"wanted is the shape \(3,\); got the shape \(2,\)"),
         (lambda x: 2 * x / 0, "NaN or infinity"),
