@@ -152,8 +152,8 @@ class Clip:
         cut = getattr(self.tokenizer, "cut", None)
         if cut and (rest := cut(text)):
             warnings.warn(
-                f"the bundled CLIP reads the first {self.tokenizer.context_length - 2} words of a prompt, and not "  # type: ignore[attr-defined]
-                f"{' '.join(rest)!r}: make it shorter",
+                f"the bundled CLIP has no room for so many words, and does not read {' '.join(rest)!r}: make the "
+                "prompt shorter",
                 stacklevel=4,
             )
         unknown_words = getattr(self.tokenizer, "unknown_words", None)
