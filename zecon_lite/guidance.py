@@ -12,7 +12,6 @@ from torch import Tensor
 from .schedule import Schedule
 from .state import State
 
-FARTHEST = 8.0  # how far, in RMS, a push of strength 1 may move x0
 Loss = Callable[[State], Tensor]  # -> scalar: the sum over the batch of per-image losses
 Weight = float | Callable[[State], float]  # a number, or a number that depends on where we are
 
@@ -24,7 +23,6 @@ class Guidance:
     strength: None uses the gradient as it is, as in the papers (Dhariwal & Nichol 2021), so that the weights also say
     how hard to push. A number fixes the push instead: the gradient of each image is scaled so that it moves the
     predicted noise, whose own RMS is about 1, by `strength` RMS; the weights then only say how the terms share it.
-    Next to pure noise it pushes less, so that x0 moves by FARTHEST * strength at the most.
     source_view: draws what each loss is shown of the source, state -> (B, 3, H, W), one for each loss in turn; None
     shows all of them the one of the state.
     Raises ValueError when a weight names no loss.
@@ -72,8 +70,5 @@ class Guidance:
         if self.strength is None:
             return grad
         rms = grad.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-        a = schedule.alphas_cumprod[i]
-        # x0 moves sqrt((1-a) / a) times as far as eps, which next to pure noise is a thousand times: it would burst.
-        strength = self.strength * min(1.0, FARTHEST * (a / (1 - a)).sqrt().item())
         # ddim_step adds sqrt(1-a) * grad to eps; divided by that factor, strength is the shift's RMS.
-        return grad * (strength / (1 - a).sqrt()) / rms
+        return grad * (self.strength / (1 - schedule.alphas_cumprod[i]).sqrt()) / rms

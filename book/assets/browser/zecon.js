@@ -5,7 +5,6 @@
    Pictures are Float32Array(3 * S * S) in [-1, 1], channel by channel; `i` is a position in the schedule. */
 const zecon = (() => {
   const MAX_ANGLE = 15, MAX_SHIFT = 0.1, MAX_TILT = 0.35; // degrees; parts of the view's side
-  const FARTHEST = 8; // how far, in RMS, a push of strength 1 may move x0 (guidance.py)
 
   // ------------------------------------------------------------------------------------------------- random numbers
 
@@ -149,7 +148,6 @@ const zecon = (() => {
 
   /** The gradient scaled so that it moves the predicted noise by `strength` (Guidance.gradient). */
   function scaled(grad, strength, a) {
-    strength *= Math.min(1, FARTHEST * Math.sqrt(a / (1 - a)));    // or x0 would burst next to pure noise
     const rms = Math.max(Math.sqrt(grad.reduce((sum, g) => sum + g * g, 0) / grad.length), 1e-12);
     return grad.map((g) => (g * (strength / Math.sqrt(1 - a))) / rms);
   }
