@@ -5,8 +5,8 @@ import torch
 from golden import draw
 from toys import GaussianDenoiser
 
-from zecon_lite.guidance import Guidance
-from zecon_lite.samplers import look
+from zecon_lite.guidance import REACH, Guidance
+from zecon_lite.samplers import ddim_step, look
 from zecon_lite.schedule import Schedule
 from zecon_lite.state import State
 
@@ -17,10 +17,10 @@ def picture(seed, b=2):
     return torch.from_numpy(draw(seed, b, 3, 4, 4, scale=0.5)).double()
 
 
-def gradient(guidance, x, source, i=400):
+def gradient(guidance, x, source, i=400, denoiser=DENOISER):
     x = x.detach().requires_grad_(True)
-    state = look(DENOISER.schedule, x, i, DENOISER(x, i), source, None, torch.Generator().manual_seed(0))
-    return guidance.gradient(guidance.terms(state), x, DENOISER.schedule, i)
+    state = look(denoiser.schedule, x, i, denoiser(x, i), source, None, torch.Generator().manual_seed(0))
+    return guidance.gradient(guidance.terms(state), x, denoiser.schedule, i)
 
 
 def curved(state):
@@ -65,6 +65,22 @@ def test_strength_is_the_rms_of_the_shift_of_eps_and_keeps_the_direction():
     torch.testing.assert_close(
         torch.cosine_similarity(plain.flatten(1), fixed.flatten(1)), torch.ones(2, dtype=torch.float64)
     )
+
+
+@pytest.mark.parametrize(("steps", "i", "shortened"), [(50, 40, False), (5, 3, True), (50, 49, True)])
+def test_a_push_moves_the_next_picture_no_farther_than_its_reach(steps, i, shortened):
+    schedule, x, strength = Schedule.cosine().respace(steps), picture(1), 0.7
+    denoiser, nothing = GaussianDenoiser(schedule), torch.zeros_like(x)
+
+    def moved(grad):
+        p = denoiser(x, i)
+        with_push, without = (ddim_step(schedule, x, i, p, g, nothing) for g in (grad, None))
+        return (with_push - without).square().mean((1, 2, 3)).sqrt()
+
+    plain = moved(torch.ones_like(x) * strength / (1 - schedule.alphas_cumprod[i]).sqrt())
+    found = moved(gradient(Guidance({"a": curved}, {"a": 1.0}, strength), x, picture(2), i, denoiser))
+    assert (plain > strength * REACH).all() == shortened
+    torch.testing.assert_close(found, torch.full_like(found, strength * REACH) if shortened else plain)
 
 
 def test_a_weight_may_depend_on_where_we_are():

@@ -2,12 +2,13 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import torch
 from conftest import ROOT
 
 from zecon_lite import RECIPES, metrics, weights
-from zecon_lite.benchmark import Benchmark
+from zecon_lite.benchmark import Benchmark, Row
 from zecon_lite.evaluate import FRECHET, MEASURES
 from zecon_lite.tiny import world
 
@@ -110,3 +111,20 @@ def test_tables_say_yes_only_where_it_is_so(script):
     assert script.difference({"rows": rows}).count("| no |") == 5, "0.8 and -0.1 may as well be nothing"
     low["by_scene"] = {key: [0.1, 0.2] for key in MEASURES}
     assert script.difference({"rows": rows}).count("| yes |") == 5
+
+
+def test_pictures_made_on_a_gpu_have_no_seconds_until_these_are_measured_on_a_cpu(script, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
+    here, there = ({"rows": {"it": {"cpu_seconds_per_picture": 1.5}}} for _ in range(2))
+    script.without_seconds(here, SimpleNamespace(device=torch.device("cpu")))
+    assert here["rows"]["it"]["cpu_seconds_per_picture"] == 1.5 and script.place(here) == ""
+    script.without_seconds(there, SimpleNamespace(device=torch.device("cuda")))
+    assert there["rows"]["it"]["cpu_seconds_per_picture"] is None
+    assert "Made on: Some GPU" in script.place(there)
+    asked, made = Benchmark(1, ("pencil", "neon", "oil"), 1), []
+    script.timed(there, {"it": Row(lambda part, seed: made.append(len(part.styles)))}, asked)
+    assert made == [1, script.SAMPLE] and there["rows"]["it"]["cpu_seconds_per_picture"] >= 0
+
+
+def test_every_row_that_costs_something_has_its_seconds():
+    assert all(row["cpu_seconds_per_picture"] is not None for row in MEASURED["rows"].values())

@@ -136,11 +136,10 @@ def test_what_the_split_hides_is_no_evidence_against_an_object():
 
 
 def test_lookalikes_are_what_clip_was_shown_on_the_way_and_at_the_end(tmp_path, monkeypatch, models):
-    monkeypatch.setattr(lookalikes, "SCENES", 2)
     monkeypatch.setattr(lookalikes, "WAYS", (("zecon", {}),))
-    lookalikes.main(["--parts", "1", "--first", "3", "--folder", str(tmp_path)])
+    lookalikes.main(["--parts", "1", "--first", "3", "--scenes", "2", "--folder", str(tmp_path)])
     before = (tmp_path / "part_0003.npz").stat().st_mtime_ns
-    lookalikes.main(["--parts", "1", "--first", "3", "--folder", str(tmp_path)])
+    lookalikes.main(["--parts", "1", "--first", "3", "--scenes", "2", "--folder", str(tmp_path)])
     assert (tmp_path / "part_0003.npz").stat().st_mtime_ns == before, "what is there is not made again"
     found = data.Lookalikes(tmp_path)
     assert found.images.shape == (2 * (len(lookalikes.KEPT) + 1), 3, 64, 64) and found.images.dtype == torch.int8
@@ -182,3 +181,28 @@ def test_the_clip_learns_from_lookalikes_where_there_are_some(shards, places):
     assert not torch.allclose(*learnt)
     (folder / "part_0000.npz").unlink()
     folder.rmdir()
+
+
+def test_a_run_may_be_given_minutes_instead_of_samples(shards, places):
+    train.main(["vgg", "--data", str(shards), "--batch", "16", "--device", "cpu", "--minutes", "0.02"])
+    card = json.loads((places / "weights" / "vgg.json").read_text())
+    assert 16 <= card["samples_seen"] < 200_000 and card["samples_seen"] % 16 == 0
+    assert torch.load(places / "checkpoints" / "vgg.pt", weights_only=True)["seen"] == card["samples_seen"]
+
+
+def test_the_rate_rises_holds_and_falls():
+    rates = [train._schedule(done, steps) for done, steps in ((0, 0), (0.1, 199), (0.5, 900), (0.75, 1500), (1, 2000))]
+    assert rates[0] == 1 / 200 and rates[1] == rates[2] == 1
+    assert rates[3] == pytest.approx(0.51) and rates[4] == pytest.approx(0.02)
+
+
+def test_recoloured_pictures_keep_outlines_and_get_captions_without_a_style(shards):
+    generator = torch.Generator().manual_seed(0)
+    images, _ = data.Shards(shards).batch(16, generator)
+    done = train._recoloured(images, generator)
+    assert done.shape == images.shape and done.abs().max() <= 1
+    assert ((done - images).square().mean((1, 2, 3)) > 0.01).all()
+    flat = train._recoloured(torch.full((4, 3, 64, 64), 0.3), generator)
+    assert (flat.std((2, 3)) < 1e-5).all(), "no outlines come from nowhere"
+    said = [train._caption(data.UNNAMED, 3, 2, False, generator) for _ in range(30)]
+    assert not any(claims[0] for _, claims in said) and any(claims[1] for _, claims in said)

@@ -38,12 +38,13 @@ from .tiny.networks import SIZE
 Method = Callable[[Tensor, Sequence[str], int], Tensor]
 
 FIRST_SCENE = 2000  # where the evaluation's held-out scenes begin; training's own scores use those from 0
+_UNCOUNTED = ("glass", "pointillism", "neon", "pixel")  # styles whose words take no article
 PROMPTS = {
-    style: f"{'an' if words[0][0] in 'aeiou' else 'a'} {words[0]}"
+    style: words[0] if style in _UNCOUNTED else f"{'an' if words[0][0] in 'aeiou' else 'a'} {words[0]}"
     for style, words in world.STYLE_WORDS.items()
     if style != "photo"
 }
-"""What a method is asked for: "a pencil sketch", "an oil painting", ..., one for each style."""
+"""What a method is asked for: "a pencil sketch", "an oil painting", "stained glass", ..., one for each style."""
 
 # What surely makes no picture: everything else of the package counts when stored pictures are looked up.
 _BESIDE = (

@@ -132,7 +132,7 @@ def compare(
             progress.set_description(f"evaluating {name}")
             pictures, seconds = made(row, asked, cache, progress.update)
             point = {} if row.loss is None else {"loss": row.loss, "weight": row.weight}
-            spent = {"cpu_seconds_per_picture": round(seconds, 3)} | (_cost(row, asked) if costs else {})
+            spent = {"cpu_seconds_per_picture": round(seconds, 3)} | (cost(row, asked) if costs else {})
             done[name] = {**point, **spent, **_summary(pictures, asked)}
     return {
         "scenes": asked.scenes,
@@ -196,8 +196,8 @@ def _make(row: Row, part: Pictures, seed: int) -> tuple[Tensor, float]:
     return images.to_uint8(pictures), time.process_time() - start
 
 
-def _cost(row: Row, asked: Benchmark) -> dict[str, Any]:
-    """What the row's first picture costs, made alone and not timed."""
+def cost(row: Row, asked: Benchmark) -> dict[str, Any]:
+    """Network passes and memory of a row: what its first picture costs, made alone and not timed."""
     with counted() as passes:
         peak = peak_memory(lambda: row.make(asked.pictures.part(slice(0, 1)), 0))
     return {"passes": {name: n for name, n in passes.items() if n[0]}, "peak_megabytes": round(peak, 1)}

@@ -13,6 +13,7 @@ from .schedule import Schedule
 from .state import State
 
 Loss = Callable[[State], Tensor]  # -> scalar: the sum over the batch of per-image losses
+REACH = 0.55  # how far, in strengths, a push of fixed strength may move the next picture
 Weight = float | Callable[[State], float]  # a number, or a number that depends on where we are
 
 
@@ -22,7 +23,8 @@ class Guidance:
 
     strength: None uses the gradient as it is, as in the papers (Dhariwal & Nichol 2021), so that the weights also say
     how hard to push. A number fixes the push instead: the gradient of each image is scaled so that it moves the
-    predicted noise, whose own RMS is about 1, by `strength` RMS; the weights then only say how the terms share it.
+    predicted noise, whose own RMS is about 1, by `strength` RMS; the weights then only say how the terms share it. Long
+    steps and those next to pure noise get less, since they would carry it too far (see REACH).
     source_view: draws what each loss is shown of the source, state -> (B, 3, H, W), one for each loss in turn; None
     shows all of them the one of the state.
     Raises ValueError when a weight names no loss.
@@ -70,5 +72,9 @@ class Guidance:
         if self.strength is None:
             return grad
         rms = grad.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-        # ddim_step adds sqrt(1-a) * grad to eps; divided by that factor, strength is the shift's RMS.
-        return grad * (self.strength / (1 - schedule.alphas_cumprod[i]).sqrt()) / rms
+        # ddim_step adds sqrt(1-a) * grad to eps; divided by that factor, strength is the shift's RMS. A shift of 1
+        # moves the next picture by `carried`, which grows with the step's length, and towards pure noise without limit.
+        a, a_prev = schedule.alphas_cumprod[i], schedule.alphas_cumprod_prev[i]
+        carried = a_prev.sqrt() * ((1 - a) / a).sqrt() - (1 - a_prev).sqrt()
+        strength = self.strength * (REACH / carried).clamp(max=1)
+        return grad * (strength / (1 - a).sqrt()) / rms

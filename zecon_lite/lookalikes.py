@@ -26,19 +26,20 @@ from .stylize import stylize
 from .tiny import train, world
 from .tiny.data import LOOKALIKES, REACH
 
-FIRST_SEED, SCENES = 300_000, 12  # training scenes that no shard holds; how many at once
+FIRST_SEED = 300_000  # training scenes that no shard holds
 KEPT = (8, 4, 1)  # the positions at which CLIP's view of a run is kept, beside the finished picture
 WAYS: tuple[tuple[str, Mapping[str, float]], ...] = (("zecon", {}), ("clip_guided", {}), ("zecon", {"zecon": 0.005}))
 
 
-def lookalikes(number: int, models: Models) -> np.ndarray:
-    """Part `number`: (n, 3, 64, 64) int8, what CLIP was shown while it guided, -127 to 127 for -REACH to REACH.
+def lookalikes(number: int, models: Models, count: int) -> np.ndarray:
+    """Part `number`, of `count` scenes: what CLIP was shown while it guided, (n, 3, 64, 64) int8.
 
+    -127 to 127 stand for -REACH to REACH.
     Prompts in the words of the captions, never a held-out pair of style and object; the recipes take turns.
     """
     draws = random.Random(number)
-    first = FIRST_SEED + number * SCENES
-    scenes = world.render(range(first, first + SCENES), size=models.size)
+    first = FIRST_SEED + number * count
+    scenes = world.render(range(first, first + count), size=models.size)
     prompts, kept = [], list[Tensor]()
     for object_ in scenes.object.tolist():
         styles = [name for name in world.STYLES if not world.is_held_out(name, object_)]
@@ -46,13 +47,13 @@ def lookalikes(number: int, models: Models) -> np.ndarray:
 
     def keep(step: Step) -> None:
         if step.i in KEPT:
-            kept.append(step.shown)
+            kept.append(step.shown.cpu())
 
     recipe, weights = WAYS[number % len(WAYS)]
     done = stylize(
         scenes.image, prompts, recipe=recipe, weights=weights, models=models, seed=number, on_step=keep
     )
-    seen = torch.cat([*kept, done.image])
+    seen = torch.cat([*kept, done.image.cpu()])
     return seen.clamp(-REACH, REACH).mul(127 / REACH).round().to(torch.int8).numpy()
 
 
@@ -68,7 +69,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m zecon_lite.lookalikes", description="Restyle training scenes, for the CLIP to learn from."
     )
-    parser.add_argument("--parts", type=int, default=24, help=f"how many, of {SCENES} scenes each (default 24)")
+    parser.add_argument("--parts", type=int, default=24, help="how many (default 24)")
+    parser.add_argument("--scenes", type=int, default=12, help="in each, restyled together (default 12)")
     parser.add_argument("--first", type=int, default=0, help="number of the first; a new round wants new scenes")
     parser.add_argument("--folder", type=Path, default=LOOKALIKES)
     parser.add_argument("--follow", action="store_true", help="guide with the CLIP that is being trained")
@@ -81,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
             if not path.exists():
                 if args.follow:
                     follow(models)
-                images = lookalikes(number, models)
+                images = lookalikes(number, models, args.scenes)
                 with replacing(path) as partial, open(partial, "wb") as file:
                     np.savez(file, images=images)
             progress.update()

@@ -213,10 +213,10 @@ _SMALL: dict[str, Any] = {
     "forward": inverted,
     "step": ddim_step,
     "steps": 25,
-    "skip": 3,
+    "skip": 2,
     "views": _FEW,
     "same_views": True,
-    "strength": 1.0,
+    "strength": 1.5,
     "patches": 128,
 }
 _CLIP_SMALL = {"clip_global_patch": 1.0, "clip_direction_patch": 1.0, "range": 5.0}

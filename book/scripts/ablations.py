@@ -13,7 +13,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, CURVE, GUIDING, _pictures, as_csv, draw, hashes, markdown, minus, read_csv, write
+from measure import (
+    ASSETS,
+    CACHE,
+    CURVE,
+    GUIDING,
+    _pictures,
+    as_csv,
+    draw,
+    elsewhere,
+    hashes,
+    markdown,
+    minus,
+    place,
+    read_csv,
+    timed,
+    without_seconds,
+    write,
+)
 
 from zecon_lite import PROFILES, RECIPES, Models, Recipe, load_models, metrics, show
 from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, Row, of_recipe
@@ -23,7 +40,7 @@ from zecon_lite.tiny import world
 TABLE = ASSETS / "ablations.csv"
 COLUMNS = (
     "knob", "value", "own", "measure", "mean", "low", "high", "difference", "difference_low", "difference_high",
-    "n", "scenes", "first_scene", "seeds", "styles", "weights",
+    "n", "scenes", "first_scene", "seeds", "styles", "made_on", "weights",
 )
 DRAWN = ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "mask_iou")
 NETWORKS = (*GUIDING, *metrics.JUDGES, "segmenter")
@@ -60,7 +77,7 @@ def reading(models: Models, blocks: tuple[int, ...]) -> Models:
 KNOBS = {
     "start": Knob(
         "start t₀, as a share of the way to noise",
-        (0.32, 0.6, 0.88),
+        (0.36, 0.64, 0.92),
         lambda recipe, models: (recipe.steps - recipe.skip) / recipe.steps,
         lambda recipe, models, value: (recipe.changed(skip=round((1 - value) * recipe.steps)), models),
     ),
@@ -72,7 +89,7 @@ KNOBS = {
     ),
     "strength": Knob(
         "strength of the push",
-        (0.5, 1.0, 2.0),
+        (0.75, 1.5, 3),
         lambda recipe, models: recipe.strength,
         lambda recipe, models, value: (recipe.changed(strength=value), models),
     ),
@@ -146,6 +163,7 @@ def lines(measured: Mapping, names: Mapping[tuple[str, str], str]) -> list[dict[
         "first_scene": measured["first_scene"],
         "seeds": " ".join(map(str, range(measured["seeds"]))),
         "styles": " ".join(measured["styles"]),
+        "made_on": measured.get("made_on", "CPU"),
         "weights": " ".join(f"{name}={digest}" for name, digest in hashes(NETWORKS).items()),
     }
     found = []
@@ -157,7 +175,7 @@ def lines(measured: Mapping, names: Mapping[tuple[str, str], str]) -> list[dict[
                 ends = [round(x, 4) for x in minus(measured["rows"], name, OWN, key)]
                 numbers |= dict(zip(COLUMNS[7:10], ends, strict=True))
             found.append({**what, "measure": key, **numbers, **run})
-        found.append({**what, "measure": SECONDS, "mean": row[SECONDS], **run})
+        found.append({**what, "measure": SECONDS, "mean": "" if row[SECONDS] is None else row[SECONDS], **run})
     return [{column: str(line.get(column, "")) for column in COLUMNS} for line in found]
 
 
@@ -192,7 +210,8 @@ def setup(found: Sequence[Mapping[str, str]]) -> str:
     return (
         f"{scenes} held-out {'scene' if scenes == 1 else 'scenes'} (the first is {run['first_scene']}), each in "
         f"{len(styles)} styles with the {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}: {run['n']} "
-        f"pictures for each value. Beginnings of the weights' sha256: {run['weights'].replace('=', ' ')}.{narrow}\n\n"
+        f"pictures for each value. Beginnings of the weights' sha256: {run['weights'].replace('=', ' ')}."
+        f"{place(run)}{narrow}\n\n"
         + table(of(found, "bounds"), "the bounds")
     )
 
@@ -208,6 +227,8 @@ def table(values: Mapping[str, Mapping[str, Mapping[str, str]]], heading: str) -
 
 def told_cell(line: Mapping[str, str]) -> str:
     """A mean with its interval, if it has one, and a star where the interval of the difference leaves 0 out."""
+    if not line["mean"]:
+        return cell(None)
     if not line["low"]:
         return cell(float(line["mean"]))
     star = line["difference"] and (float(line["difference_low"]) > 0 or float(line["difference_high"]) < 0)
@@ -276,12 +297,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--styles", default=",".join(world.STYLES), help="names with commas")
     parser.add_argument("--fragments", action="store_true", help="write the tables alone, from the numbers there")
+    elsewhere(parser)
     args = parser.parse_args()
-    if not args.fragments:
-        models = load_models("tiny", device="cpu")
-        asked = Benchmark(args.scenes, tuple(args.styles.split(",")), args.seeds, models.size)
-        names, rows = names_of(models), variants(models)
-        measured = compare(rows, asked, CACHE)
+    models = load_models("tiny", device=args.device)
+    asked = Benchmark(args.scenes, tuple(args.styles.split(",")), args.seeds, models.size, args.batch)
+    names, rows = names_of(models), variants(models)
+    if args.seconds:
+        spent: dict = {"rows": {name: {} for name in rows}}
+        timed(spent, rows, asked)
+        found = read()
+        for line in found:
+            if line["measure"] == SECONDS:
+                line["mean"] = str(spent["rows"][names[line["knob"], line["value"]]][SECONDS])
+        write(TABLE, as_csv(found))
+    elif not args.fragments:
+        measured = without_seconds(compare(rows, asked, CACHE), models)
         write(TABLE, as_csv(lines(measured, names)))
         draw(answers(read()), "ablations_answers.png")
         draw(pictures(asked, names, rows), "ablations_pictures.png")

@@ -121,7 +121,10 @@ def scores(results: Tensor, want: Pictures, examples: Tensor, models: Models) ->
     results, examples: (EXAMPLES, n, 3, H, W) in [-1, 1].
     A leak is given as a share of what the style pictures themselves in place of the results would score.
     """
-    keys = [torch.stack([models.vit.keys_and_cls(z)[0] for z in pictures]) for pictures in (results, examples)]
+    keys = [
+        torch.stack([models.vit.keys_and_cls(z.to(models.device))[0].cpu() for z in pictures])
+        for pictures in (results, examples)
+    ]
     found = {}
     for name, likeness, (made_, shown) in (
         ("edges", metrics.edge_f1, (results, examples)),
@@ -308,9 +311,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=12)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--device", default="cpu", help="where pictures are made")
     args = parser.parse_args()
-    models = load_models("tiny", device="cpu")
-    recipe = RECIPES["gram_clip"].fitted_to(models).changed(steps=args.steps)
+    models = load_models("tiny", device=args.device)
+    recipe = RECIPES["gram_clip"].fitted_to(models).changed(steps=args.steps, skip=2)
     asked = pairs(args.scenes, models.size)
     want, examples = asked[0].pictures, torch.stack([each.pictures.example for each in asked])
     results = {}

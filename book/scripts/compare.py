@@ -9,18 +9,31 @@ goes on there.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Mapping, Sequence
 
 import torch
 from claims_diffusionclip import LESSONS, STYLES, learnt
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, _pictures, draw, hashes, markdown, setup, write
+from measure import (
+    ASSETS,
+    CACHE,
+    _pictures,
+    draw,
+    elsewhere,
+    hashes,
+    markdown,
+    setup,
+    timed,
+    without_seconds,
+    write,
+)
 from torch import Tensor
 
-from zecon_lite import load_models, metrics, show, weights
+from zecon_lite import Models, load_models, metrics, show, weights
 from zecon_lite.benchmark import PROMPTS, Benchmark, Photographs, Row, of_adapters
-from zecon_lite.evaluate import COSTS, MEASURES, cell, compare, made, rows_of, save, table
+from zecon_lite.evaluate import COSTS, MEASURES, cell, compare, cost, made, rows_of, save, table
 
 BOUNDS = ("source", "truth", "sdedit")    # the last one is told no style: what noise alone does
 RECIPES = ("sdedit", "clip_guided", "zecon", "diffuseit_text", "diffuseit_image", "gram_clip")
@@ -153,11 +166,11 @@ def made_of(row: Row) -> str:
     return re.sub(r"[,;] package \w+$", "", row.settings)
 
 
-def compared(rows: Mapping[str, Row], asked: Benchmark, counted: bool) -> dict:
-    """The comparison on these pictures, saying how far it is. counted: also passes and memory."""
+def compared(rows: Mapping[str, Row], asked: Benchmark, models: Models, counted: bool) -> dict:
+    """The comparison on these pictures, saying how far it is. counted: also passes and memory, where that is a CPU."""
     for name, row in rows.items():
         print(f"{name}: {made(row, asked, CACHE)[1]:.2f} CPU seconds a picture", flush=True)
-    return compare(rows, asked, CACHE, counted)
+    return without_seconds(compare(rows, asked, CACHE, counted and models.device.type == "cpu"), models)
 
 
 def main() -> None:
@@ -166,18 +179,28 @@ def main() -> None:
     parser.add_argument("--photographs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--styles", default=",".join(STYLES), help="names with commas")
+    elsewhere(parser)
     args = parser.parse_args()
     styles = tuple(args.styles.split(","))
-    models = load_models("tiny", device="cpu")
+    models = load_models("tiny", device=args.device)
     latent = all((weights.BUNDLED / f"{name}.safetensors").exists() for name in LATENT)
     lessons = {style: learnt(style, models) for style in styles}
     rows = rows_of(models, (*RECIPES, *(EDITS if latent else ())))
     rows["diffusionclip"] = of_adapters([adapter for adapter, _ in lessons.values()], models)
-    scenes = Benchmark(args.scenes, styles, args.seeds, models.size)
-    photographs = Photographs(args.photographs, styles, args.seeds, models.size)
+    scenes = Benchmark(args.scenes, styles, args.seeds, models.size, args.batch)
+    photographs = Photographs(args.photographs, styles, args.seeds, models.size, args.batch)
+    if args.seconds:
+        measured = json.loads((ASSETS / "comparison.json").read_text(encoding="utf-8"))
+        timed(measured["scenes"], rows, scenes)
+        for name, row in rows.items():
+            measured["scenes"]["rows"][name] |= cost(row, scenes)
+        save(measured, ASSETS / "comparison.json")
+        for name, text in fragments(measured).items():
+            write(ASSETS / name, text)
+        return
     measured = {
-        "scenes": compared(rows, scenes, counted=True),
-        "photographs": compared(rows, photographs, counted=False),
+        "scenes": compared(rows, scenes, models, counted=True),
+        "photographs": compared(rows, photographs, models, counted=False),
         "training": {style: {"scenes": LESSONS, "cpu_seconds": took} for style, (_, took) in lessons.items()},
         "left_out": [] if latent else list(EDITS),
         "weights": hashes((*GUIDING, *(LATENT if latent else ()))),

@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from zecon_lite import images, load_models, metrics, show, weights
+from zecon_lite import Models, images, load_models, metrics, show, weights
 from zecon_lite.benchmark import Benchmark, Pictures, Row
 from zecon_lite.evaluate import MEASURES, cell, compare, made, rows_of, save, scores, table
 from zecon_lite.files import replacing
@@ -32,6 +34,7 @@ RECIPES = ("sdedit", "clip_guided", "zecon")
 GUIDING = ("unet", "clip", "vgg")
 STYLE = ("style_accuracy_a", "style_accuracy_b", "style_probability_a", "style_probability_b", "frechet_a", "frechet_b")
 CURVE = ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "edge_f1", "mask_iou")
+SAMPLE = 2    # pictures on which seconds are measured, where the others were made on a GPU
 FADED, AIM = "truth, faded", 0.62    # of SSIM to the source
 CONTENT = ("ssim_to_source", "edge_f1", "mask_iou", "object_accuracy_a", "object_accuracy_b", "colour_distance")
 
@@ -66,8 +69,14 @@ def setup(measured: Mapping) -> str:
     """What was run."""
     return (
         f"{measured['scenes']} held-out scenes, each in {len(measured['styles'])} styles with {_seeds(measured)}: "
-        f"{measured['pictures']} pictures a row, {measured['size']} pixels a side.\n"
+        f"{measured['pictures']} pictures a row, {measured['size']} pixels a side.{place(measured)}\n"
     )
+
+
+def place(measured: Mapping) -> str:
+    """Where the pictures were made, if not where the seconds were measured."""
+    machine = measured.get("made_on", "CPU")
+    return "" if machine == "CPU" else f" Made on: {machine}; the CPU seconds, on a CPU, from the first {SAMPLE}."
 
 
 def curve_setup(curve: Mapping) -> str:
@@ -242,6 +251,36 @@ def extremes(asked: Benchmark, zecon: Tensor) -> Figure:
     return show.grid(rows, row_titles=asked.styles, column_titles=titles, height=0.9)
 
 
+# ------------------------------------------------------------------------------------- pictures made on another machine
+
+
+def elsewhere(parser: argparse.ArgumentParser) -> None:
+    """The options for a machine with a GPU, whose seconds are not those that readers will wait."""
+    parser.add_argument("--device", default="cpu", help="where pictures are made; cuda leaves seconds out")
+    parser.add_argument("--batch", type=int, help="pictures at once")
+    parser.add_argument("--seconds", action="store_true", help="measure the seconds alone, for the numbers there")
+
+
+def without_seconds(measured: dict, models: Models) -> dict:
+    """The numbers, saying where their pictures were made; without seconds where that was no CPU."""
+    measured["made_on"] = "CPU" if models.device.type == "cpu" else torch.cuda.get_device_name(models.device)
+    if models.device.type != "cpu":
+        for row in measured["rows"].values():
+            row["cpu_seconds_per_picture"] = None
+    return measured
+
+
+def timed(measured: dict, rows: Mapping[str, Row], asked: Benchmark, each: int = SAMPLE) -> None:
+    """Put the CPU seconds of a picture into the numbers, measured on the first `each` pictures of every row."""
+    part = asked.pictures.part(slice(0, each))
+    for name, row in rows.items():
+        row.make(asked.pictures.part(slice(0, 1)), 0)    # networks are loaded, prompts embedded
+        begun = time.process_time()
+        row.make(part, 0)
+        measured["rows"][name]["cpu_seconds_per_picture"] = round((time.process_time() - begun) / each, 3)
+        print(f"{name}: {measured['rows'][name]['cpu_seconds_per_picture']} CPU seconds a picture", flush=True)
+
+
 # ------------------------------------------------------------------------------------------------------------ the run
 
 
@@ -251,17 +290,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--curve", default="zecon=0.005,0.02,0.1", help="LOSS=WEIGHT,WEIGHT,...")
     parser.add_argument("--curve-seeds", type=int, default=1)
+    elsewhere(parser)
     args = parser.parse_args()
-    models = load_models("tiny", device="cpu")
-    asked = Benchmark(args.scenes, tuple(world.STYLES), args.seeds, models.size)
+    models = load_models("tiny", device=args.device)
+    asked = Benchmark(args.scenes, tuple(world.STYLES), args.seeds, models.size, args.batch)
     rows = rows_of(models, RECIPES)
-    measured = compare(rows, asked, CACHE)
-    points = rows_of(models, ("sdedit", "clip_guided"), (), [args.curve]) | {FADED: Row(faded)}
-    measured["curve"] = compare(points, Benchmark(args.scenes, asked.styles, args.curve_seeds, models.size), CACHE)
-    measured["weights"] = hashes()
+    if args.seconds:
+        measured = json.loads((ASSETS / "measured.json").read_text(encoding="utf-8"))
+        timed(measured, rows, asked)
+    else:
+        measured = without_seconds(compare(rows, asked, CACHE), models)
+        points = rows_of(models, ("sdedit", "clip_guided"), (), [args.curve]) | {FADED: Row(faded)}
+        fewer = Benchmark(args.scenes, asked.styles, args.curve_seeds, models.size, args.batch)
+        measured["curve"] = without_seconds(compare(points, fewer, CACHE), models)
+        measured["weights"] = hashes()
     save(measured, ASSETS / "measured.json")
     for name, text in fragments(measured).items():
         write(ASSETS / name, text)
+    if args.seconds:
+        return
     done = {name: _pictures(rows[name], asked) for name in ("zecon", "clip_guided", "sdedit")}
     draw(curve(measured["curve"]), "measured_curve.png")
     draw(unselected(asked, done), "measured_unselected.png")

@@ -141,7 +141,12 @@ class Shards:
 
 
 class Lookalikes:
-    """Every part of `zecon_lite.lookalikes` found in a folder, and those that appear later; there may be none."""
+    """The parts of `zecon_lite.lookalikes` found in a folder, and those that appear later; there may be none.
+
+    Of very many only the last pictures are kept: what an older CLIP fell for is no longer a test of this one.
+    """
+
+    RECENT = 24_000
 
     def __init__(self, folder: Path = LOOKALIKES):
         self.folder, self.files = folder, list[Path]()
@@ -151,8 +156,10 @@ class Lookalikes:
     def refresh(self) -> None:
         """Read the parts that have appeared since."""
         new = sorted(set(self.folder.glob("part_*.npz")) - set(self.files))
-        self.images = torch.cat([self.images, *(torch.from_numpy(np.load(file)["images"]) for file in new)])
-        self.files += new
+        if new:
+            self.images = torch.cat([self.images, *(torch.from_numpy(np.load(file)["images"]) for file in new)])
+            self.images = self.images[-self.RECENT :]
+            self.files += new
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
         """(n, 3, 64, 64) pictures, about [-1, 1], half of them mirrored; (0, 3, 64, 64) while there are none."""

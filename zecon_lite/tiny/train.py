@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 CHECKPOINTS = Path("training/checkpoints")
+RECOLOURED = 0.3  # share of the pictures with a CLIP's caption that names no style
 LICENCE = "MIT; trained on the project's own procedural pictures and crops of scikit-image's sample photographs"
 
 
@@ -63,16 +64,29 @@ class Run:
 
     name: str
     network: Any  # an nn.Module; each trainer knows its own
-    samples: int  # the budget, counted over all resumed runs
+    shards: Supply
+    device: torch.device
+    samples: float  # the budget, counted over all resumed runs
+    minutes: float  # the same for this run alone; whichever is used up first ends it
     batch: int
     rate: float  # peak learning rate
     seed: int
-    shards: Supply
-    device: torch.device
     seen: int = 0
     seconds: float = 0.0
     begun: int = 0  # how many had been seen when the run went on from weights that were published
     log: list[tuple[int, float]] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, args: argparse.Namespace, name: str, network: nn.Module, shards: Supply, device: torch.device,
+        samples: int, batch: int, rate: float,
+    ) -> Run:
+        """The run that the command line asks for; samples, batch and rate are for what it leaves open."""
+        budget = args.samples or (math.inf if args.minutes else samples)
+        return cls(
+            name, network, shards, device, budget, args.minutes or math.inf, args.batch or batch, args.rate or rate,
+            args.seed,
+        )
 
     def __post_init__(self) -> None:
         self.network.to(self.device, memory_format=torch.channels_last)
@@ -104,14 +118,28 @@ class Run:
 
     def train(self, loss_of: Callable[[Tensor, Tensor, torch.Generator], Tensor], photos: float = 0.5) -> None:
         """Take optimiser steps until the budget is used. loss_of(images, labels, generator) -> scalar."""
-        steps = max(0, math.ceil((self.samples - self.seen) / self.batch))
-        start, recent = time.monotonic() - self.seconds, []
-        with bar(steps, f"training {self.name}") as progress:
-            for k in range(steps):
+        begun, before, steps = time.monotonic(), self.seconds, 0
+        recent: list[Tensor] = []
+
+        def used() -> float:
+            """How much of the budget, 0 to 1."""
+            return min(1.0, max(self.seen / self.samples, (time.monotonic() - begun) / (60 * self.minutes)))
+
+        def note() -> None:
+            self.log.append((self.seen, torch.stack(recent).mean().item()))
+            self.seconds = before + time.monotonic() - begun
+            print(
+                f"{self.name}: {self.seen} samples, loss {self.log[-1][1]:.4f}, {self.seconds:.0f} s", flush=True
+            )
+            recent.clear()
+            self.save()
+
+        with bar(1000, f"training {self.name}") as progress:
+            while (done := used()) < 1:
                 generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.seen)
                 images, labels = self.shards.batch(self.batch, generator, photos)
                 for group in self.optimizer.param_groups:
-                    group["lr"] = self.rate * _schedule(self.seen, self.samples, self.batch)
+                    group["lr"] = self.rate * _schedule(done, steps)
                 loss = loss_of(
                     images.to(self.device, memory_format=torch.channels_last), labels.to(self.device), generator
                 )
@@ -119,31 +147,25 @@ class Run:
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
                 self.optimizer.step()
-                self.seen += self.batch
+                self.seen, steps = self.seen + self.batch, steps + 1
                 self._average()
-                recent.append(loss.item())
-                if (k + 1) % 100 == 0 or k + 1 == steps:
-                    self.seconds = time.monotonic() - start
-                    self.log.append((self.seen, sum(recent) / len(recent)))
-                    print(
-                        f"{self.name}: {self.seen} samples, loss {self.log[-1][1]:.4f}, {self.seconds:.0f} s",
-                        flush=True,
-                    )
-                    recent.clear()
+                recent.append(loss.detach())    # read later: reading waits for a GPU
+                if steps % 100 == 0:
+                    note()
                     self.shards.refresh()
-                    self.save()
-                progress.update()
+                progress.update(round(1000 * used()) - progress.n)
+        if recent:
+            note()
 
     def _average(self) -> None:
-        """Follow the weights with a window of a twentieth of what this run adds, and closely at the very start."""
-        step, window = self.seen / self.batch, max(20.0, 0.05 * (self.samples - self.begun) / self.batch)
-        decay = min(1 - 1 / window, step / (step + 10))
+        """Follow the weights with a window of a twentieth of what this run has added, and closely at the very start."""
+        window = max(20.0, 0.05 * (self.seen - self.begun) / self.batch)
+        decay = min(1 - 1 / window, self.seen / (self.seen + 10 * self.batch))
+        state = self.network.state_dict()
+        floating = [k for k, v in state.items() if v.is_floating_point()]
         with torch.no_grad():
-            for k, v in self.network.state_dict().items():
-                if v.is_floating_point():
-                    self.ema[k].lerp_(v.float(), 1 - decay)
-                else:
-                    self.ema[k] = v.detach().clone()
+            torch._foreach_lerp_([self.ema[k] for k in floating], [state[k].float() for k in floating], 1 - decay)
+            self.ema |= {k: state[k].clone() for k in state.keys() - set(floating)}
 
     def save(self) -> None:
         """Write the checkpoint that an interrupted run goes on from, whole or not at all."""
@@ -183,6 +205,7 @@ class Run:
                 "data": f"style world, {len(self.shards.images)} pictures of {SIZE} px",
                 "samples_seen": self.seen,
                 "seconds": round(self.seconds),
+                "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU",
                 "seed": self.seed,
                 "batch": self.batch,
                 "scores": {k: round(v, 5) for k, v in scores.items()},
@@ -199,11 +222,10 @@ class Run:
         print(f"{self.name}: wrote {path.name}, {path.stat().st_size / 2**20:.1f} MiB, {scores}")
 
 
-def _schedule(seen: int, budget: int, batch: int) -> float:
-    """Warm up over 200 steps, hold, and fall along a cosine over the last half."""
-    warm = min(1.0, (seen + batch) / (200 * batch))
-    tail = max(0.0, (seen / budget - 0.5) / 0.5)
-    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(tail, 1.0))))
+def _schedule(done: float, steps: int) -> float:
+    """Warm up over 200 steps, also of a resumed run, hold, and fall along a cosine over the last half of the budget."""
+    tail = max(0.0, (done - 0.5) / 0.5)
+    return min(1.0, (steps + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * tail)))
 
 
 def held_out(n: int) -> tuple[Tensor, Tensor]:
@@ -223,15 +245,8 @@ def held_out(n: int) -> tuple[Tensor, Tensor]:
 def train_unet(args: argparse.Namespace, device: torch.device) -> None:
     """v-prediction on the cosine schedule, timesteps uniform (Salimans & Ho 2022; Nichol & Dhariwal 2021)."""
     schedule = Schedule.cosine()
-    run = Run(
-        "unet",
-        build_unet(),
-        args.samples or 400_000,
-        args.batch or 32,
-        args.rate or 6e-4,
-        args.seed,
-        Shards(args.data),
-        device,
+    run = Run.of(
+        args, "unet", build_unet(), Shards(args.data), device, samples=400_000, batch=32, rate=6e-4
     )
     a = schedule.alphas_cumprod.float().to(device)
     network = torch.compile(run.network) if args.compile else run.network
@@ -276,20 +291,15 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
     """Contrastive language-image training with multi-positive targets, on pictures made hard in the ways guidance does.
 
     A picture is a positive of every caption whose claims it meets: with 13 looks and 12 objects a batch is full of
-    duplicates. Pictures are noised, blurred by a denoiser's estimate, and moved against the loss (L2-bounded): a CLIP
-    trained on clean pictures only gives gradients that look like dirt, not like pictures. Where `zecon_lite.lookalikes`
-    has collected some, what guidance made stands against every caption that names a style.
+    duplicates. Some are recoloured at random: what they show, they show in no style that has a name, so that what an
+    object is called does not hang on the styles it was seen in. Pictures are noised, blurred by a denoiser's estimate,
+    and moved against the loss (L2-bounded): a CLIP trained on clean pictures only gives gradients that look like dirt,
+    not like pictures. Where `zecon_lite.lookalikes` has collected some, what guidance made stands against every caption
+    that names a style.
     """
     tokenizer = WordTokenizer(sorted({part for word in world.vocabulary() for part in WordTokenizer.split(word)}))
-    run = Run(
-        "clip",
-        build_clip(len(tokenizer)),
-        args.samples or 300_000,
-        args.batch or 96,
-        args.rate or 1e-3,
-        args.seed,
-        Shards(args.data),
-        device,
+    run = Run.of(
+        args, "clip", build_clip(len(tokenizer)), Shards(args.data), device, samples=300_000, batch=96, rate=1e-3
     )
     damage, lookalikes = _Damage(device, args.seed), Lookalikes(args.data.with_name(LOOKALIKES.name))
 
@@ -298,6 +308,11 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
         lookalikes.refresh()
         images = torch.cat([images, lookalikes.batch(n // 2, generator).to(device)])
         cropped = torch.rand(len(images), generator=generator) < 0.5
+        odd = (torch.rand(n, generator=generator) < RECOLOURED) & ~cropped[:n] & (labels[1] != UNNAMED).cpu()
+        images[:n] = torch.where(
+            odd.to(device)[:, None, None, None], _recoloured(images[:n], generator), images[:n]
+        )
+        was, labels = labels[0], torch.cat([labels[:1].masked_fill(odd.to(device), UNNAMED), labels[1:]])
         images = torch.where(cropped.to(device)[:, None, None, None], _crops(images, generator), images)
         images = damage(images, generator)
         said = [
@@ -312,7 +327,9 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
         unknown = (cropped[:n].to(device)[:, None] & claims[None, :, 1:].any(-1)) & ~torch.eye(
             n, dtype=torch.bool, device=device
         )
-        unknown |= claims[None, :, 1] & world.unseen(labels[0])[:, labels[1].clamp_min(0)]
+        unknown |= claims[None, :, 1] & world.unseen(labels[0].clamp_min(0))[:, labels[1].clamp_min(0)]
+        # Whether a recoloured picture is still in the style that it was in is anybody's guess.
+        unknown |= odd.to(device)[:, None] & claims[None, :, 0] & (was[:, None] == was[None])
         # A lookalike may well show what a caption names, but not in the style that it names.
         unknown = torch.cat([unknown, (~claims[None, :, 0]).expand(len(images) - n, -1)])
         positive = (agrees & ~unknown[:n]).float()
@@ -334,14 +351,14 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
         )
 
     def score() -> dict[str, float]:
-        network = run.averaged()
-        return _zero_shot(network, tokenizer, device)
+        found = _zero_shot(run.averaged(), tokenizer, device)
+        return found | {"held_out_pairs": (found["style_held_out_pairs"] + found["object_held_out_pairs"]) / 2}
 
     run.network.train()
     run.train(loss_of, photos=0.3)
     run.publish(
         score(),
-        "style_held_out_pairs",
+        "held_out_pairs",
         vocabulary=tokenizer.words,
         lookalikes=len(lookalikes.images),
         objective="multi-positive InfoNCE, three adversarial steps (L2 <= 14), lookalikes as negatives",
@@ -351,13 +368,33 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
 def _caption(
     style: int, object_: int, background: int, cropped: bool, generator: torch.Generator
 ) -> tuple[str, tuple[bool, ...]]:
-    """A caption and which of (style, object, background) it names; crops and photographs' crops get the style only."""
+    """A caption and which of (style, object, background) it names; crops and photographs' crops get the style only.
+
+    A picture whose style has no name gets a caption without one.
+    """
+    if style == UNNAMED:
+        while (said := world.caption("photo", world.OBJECTS[object_], world.BACKGROUNDS[background], generator))[1][0]:
+            pass
+        return said
     name = ("photo", *world.STYLES)[style]
     if cropped or object_ == UNNAMED:
         words = world.STYLE_WORDS[name]
         text = words[int(torch.randint(len(words), (1,), generator=generator))]
         return (f"a {text}" if torch.rand(1, generator=generator) < 0.5 else text), (True, False, False)
     return world.caption(name, world.OBJECTS[object_], world.BACKGROUNDS[background], generator)
+
+
+def _recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The pictures in colours of nobody's: channels mixed and turned over at random; half of them outlines alone."""
+    n = len(images)
+    mix = torch.randn(n, 3, 3, generator=generator) + 0.5 * torch.randn(n, 1, 3, generator=generator)
+    mix = F.normalize(mix, dim=2) * (0.5 + 0.6 * torch.rand(n, 1, 1, generator=generator))
+    shift = 0.3 * torch.randn(n, 3, 1, 1, generator=generator)
+    outlined = torch.rand(n, 1, 1, 1, generator=generator) < 0.5
+    side = int(torch.randint(3, 8, (1,), generator=generator)) | 1
+    around = F.avg_pool2d(F.pad(images, (side // 2,) * 4, mode="replicate"), side, stride=1)
+    images = torch.where(outlined.to(images.device), 2.5 * (images - around), images)
+    return (torch.einsum("nij,njhw->nihw", mix.to(images), images) + shift.to(images)).clamp(-1, 1)
 
 
 def _crops(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -455,15 +492,8 @@ def _zero_shot(network: CLIP, tokenizer: WordTokenizer, device: torch.device) ->
 
 def train_vgg(args: argparse.Namespace, device: torch.device) -> None:
     """A VGG classifier of style, object and background; its layers serve content losses, its style head as a judge."""
-    run = Run(
-        "vgg",
-        VGGClassifier(),
-        args.samples or 200_000,
-        args.batch or 96,
-        args.rate or 1e-3,
-        args.seed,
-        Shards(args.data),
-        device,
+    run = Run.of(
+        args, "vgg", VGGClassifier(), Shards(args.data), device, samples=200_000, batch=96, rate=1e-3
     )
 
     def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -522,6 +552,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("name", choices=TRAINERS)
     parser.add_argument("--samples", type=int, help="how many pictures to see in all, resumed runs included")
+    parser.add_argument("--minutes", type=float, help="how long this run may take, in place of --samples or beside it")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--rate", type=float, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)

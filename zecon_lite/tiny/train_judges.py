@@ -61,10 +61,9 @@ def train_judge_b(args: argparse.Namespace, device: torch.device) -> None:
 
 
 def _train_judge(name: str, judge: Judge, half: str, args: argparse.Namespace, device: torch.device) -> None:
-    run = Run(
-        name, judge, args.samples or 240_000, args.batch or 128, args.rate or 2e-3, args.seed, Shards(args.data, half),
-        device,
-    )  # fmt: skip
+    run = Run.of(
+        args, name, judge, Shards(args.data, half), device, samples=240_000, batch=128, rate=2e-3
+    )
 
     def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         seen = spoiled(images, generator)
@@ -91,10 +90,9 @@ def _accuracies(judge: nn.Module, device: torch.device) -> dict[str, float]:
 
 def train_segmenter(args: argparse.Namespace, device: torch.device) -> None:
     """Where the main object is, in photos and in every style: cross-entropy plus soft Dice (Milletari et al. 2016)."""
-    run = Run(
-        "segmenter", Segmenter(), args.samples or 160_000, args.batch or 64, args.rate or 2e-3, args.seed,
-        MaskedScenes(), device,
-    )  # fmt: skip
+    run = Run.of(
+        args, "segmenter", Segmenter(), MaskedScenes(), device, samples=160_000, batch=64, rate=2e-3
+    )
 
     def loss_of(images: Tensor, masks: Tensor, generator: torch.Generator) -> Tensor:
         seen = spoiled(torch.cat([images, masks], dim=1), generator)

@@ -44,15 +44,8 @@ GUIDANCE, STEPS = 4.0, 25  # with which those are drawn
 def train_autoencoder(args: argparse.Namespace, device: torch.device) -> None:
     """Absolute plus squared error, and a trace of the divergence; no discriminator."""
     network = build_autoencoder()
-    run = Run(
-        "autoencoder",
-        network,
-        args.samples or 200_000,
-        args.batch or 32,
-        args.rate or 1e-3,
-        args.seed,
-        Shards(args.data),
-        device,
+    run = Run.of(
+        args, "autoencoder", network, Shards(args.data), device, samples=200_000, batch=32, rate=1e-3
     )
 
     def loss_of(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -116,15 +109,8 @@ def train_latent(args: argparse.Namespace, device: torch.device) -> None:
     """v-prediction on the scaled-linear schedule from captions, a tenth dropped. Needs autoencoder, CLIP and judges."""
     schedule = Schedule.scaled_linear()
     autoencoder, tokenizer, tower = _autoencoder(), *_text_tower()
-    run = Run(
-        "latent",
-        ReadAndPredict(tower),
-        args.samples or 600_000,
-        args.batch or 64,
-        args.rate or 6e-4,
-        args.seed,
-        Shards(args.data),
-        device,
+    run = Run.of(
+        args, "latent", ReadAndPredict(tower), Shards(args.data), device, samples=600_000, batch=64, rate=6e-4
     )
     reader = Clip(run.network.text, tokenizer, SIZE)
     latent = Latent(

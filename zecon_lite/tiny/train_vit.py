@@ -164,15 +164,8 @@ def patch_labels(mask: Tensor, objects: Tensor, backgrounds: Tensor) -> Tensor:
 
 def train_vit(args: argparse.Namespace, device: torch.device) -> None:
     """Style-invariant keys and a [CLS] that carries the look, from pairs of versions of the same scenes."""
-    run = Run(
-        "vit",
-        ViTWithHeads(),
-        args.samples or 60_000,
-        args.batch or 32,
-        args.rate or 1e-3,
-        args.seed,
-        Pairs(args.data),
-        device,
+    run = Run.of(
+        args, "vit", ViTWithHeads(), Pairs(args.data), device, samples=60_000, batch=32, rate=1e-3
     )
     damage, network = _Damage(device, args.seed), run.network
 

@@ -5,6 +5,7 @@
    Pictures are Float32Array(3 * S * S) in [-1, 1], channel by channel; `i` is a position in the schedule. */
 const zecon = (() => {
   const MAX_ANGLE = 15, MAX_SHIFT = 0.1, MAX_TILT = 0.35; // degrees; parts of the view's side
+  const REACH = 0.55; // how far, in strengths, a push may move the next picture (guidance.py)
 
   // ------------------------------------------------------------------------------------------------- random numbers
 
@@ -146,8 +147,10 @@ const zecon = (() => {
     return mix(Math.sqrt(previous), x0, Math.sqrt(1 - previous), eps);
   }
 
-  /** The gradient scaled so that it moves the predicted noise by `strength` (Guidance.gradient). */
-  function scaled(grad, strength, a) {
+  /** The gradient scaled so that it moves the predicted noise by `strength`, less in long steps (Guidance.gradient). */
+  function scaled(grad, strength, a, previous) {
+    const carried = Math.sqrt(previous) * Math.sqrt((1 - a) / a) - Math.sqrt(1 - previous);
+    strength *= Math.min(1, REACH / carried);
     const rms = Math.max(Math.sqrt(grad.reduce((sum, g) => sum + g * g, 0) / grad.length), 1e-12);
     return grad.map((g) => (g * (strength / Math.sqrt(1 - a))) / rms);
   }
@@ -156,12 +159,12 @@ const zecon = (() => {
   async function* sample(networks, schedule, recipe, x, positions, source, texts, random) {
     for (const i of positions) {
       random.normal(x.length); // the step's fresh noise: drawn as the package does, and unused by deterministic DDIM
-      const a = schedule.alphas_cumprod[i];
+      const a = schedule.alphas_cumprod[i], previous = i > 0 ? schedule.alphas_cumprod[i - 1] : 1;
       const noise = random.normal(x.length);
       const looks = [0, 1].map(() => views(recipe.views, recipe.size, random));
       const places = recipe.maps.map((n) => random.permutation(n).slice(0, Math.min(n, recipe.patches)));
       const p = await networks.guided({ x, source, noise, t: schedule.timesteps[i], a, looks, places, texts, weights: recipe.weights });
-      x = ddimStep(schedule, x, i, p, scaled(p.grad, recipe.strength, a));
+      x = ddimStep(schedule, x, i, p, scaled(p.grad, recipe.strength, a, previous));
       yield { i, x, x0: p.x0, losses: p.losses };
     }
   }
