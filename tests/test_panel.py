@@ -114,7 +114,8 @@ def test_code_says_only_what_was_changed(models):
     weights["zecon"].value = 0
     assert 'weights={"zecon": 0}' in panel.settings.python() and "--weight zecon=0 " in panel.settings.command()
     panel.dials.t0.value += 1
-    assert "    steps=25,\n    skip=4,\n" in panel.settings.python() and "strength" not in panel.settings.python()
+    skip = RECIPES["zecon"].fitted_to(models).skip + 1
+    assert f"    steps=25,\n    skip={skip},\n" in panel.settings.python() and "strength" not in panel.settings.python()
     panel.source_prompt.value = "a cat"
     assert 'source_prompt="a cat"' in panel.settings.python() and "--source-prompt 'a cat'" in panel.settings.command()
 
@@ -330,12 +331,12 @@ def test_the_time_left_is_the_mean_of_the_steps_so_far(models, monkeypatch):
     clock = iter([10.0, 12.0, 16.0, 16.5])
     monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     work = job.Job(Panel(models, source=picture(5)).settings, lambda *_: None, lambda *_: None)
-    assert work.total == 22
+    assert work.total == len(RECIPES["zecon"].fitted_to(models).positions)
     told = []
     for i in (21, 20, 19):
         work._step(Step(i, 0, None, None))
         told.append(work.seconds_left)
-    assert told == [None, 20 * 2.0, 19 * 3.0]
+    assert told == [None, (work.total - 2) * 2.0, (work.total - 3) * 3.0]
     work._step(Step(21, 0, None, None))                 # a recipe that began again
     assert work.done == 1
 
