@@ -299,22 +299,21 @@ def main() -> None:
     parser.add_argument("--fragments", action="store_true", help="write the tables alone, from the numbers there")
     elsewhere(parser)
     args = parser.parse_args()
-    models = load_models("tiny", device=args.device)
-    asked = Benchmark(args.scenes, tuple(args.styles.split(",")), args.seeds, models.size, args.batch)
-    names, rows = names_of(models), variants(models)
-    if args.seconds:
-        spent: dict = {"rows": {name: {} for name in rows}}
-        timed(spent, rows, asked)
-        found = read()
-        for line in found:
-            if line["measure"] == SECONDS:
-                line["mean"] = str(spent["rows"][names[line["knob"], line["value"]]][SECONDS])
-        write(TABLE, as_csv(found))
-    elif not args.fragments:
-        measured = without_seconds(compare(rows, asked, CACHE), models)
-        write(TABLE, as_csv(lines(measured, names)))
-        draw(answers(read()), "ablations_answers.png")
-        draw(pictures(asked, names, rows), "ablations_pictures.png")
+    if not args.fragments:
+        models = load_models("tiny", device=args.device)
+        asked = Benchmark(args.scenes, tuple(args.styles.split(",")), args.seeds, models.size, args.batch)
+        names, rows = names_of(models), variants(models)
+        if args.seconds:
+            found, seconds = read(), timed(rows, asked)
+            for line in found:
+                if line["measure"] == SECONDS:
+                    line["mean"] = str(seconds[names[line["knob"], line["value"]]])
+            write(TABLE, as_csv(found))
+        else:
+            measured = without_seconds(compare(rows, asked, CACHE), models)
+            write(TABLE, as_csv(lines(measured, names)))
+            draw(answers(read()), "ablations_answers.png")
+            draw(pictures(asked, names, rows), "ablations_pictures.png")
     for name, text in fragments(read()).items():
         write(ASSETS / name, text)
 

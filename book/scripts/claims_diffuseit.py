@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, draw, elsewhere, markdown, place, timed, without_seconds, write
+from measure import ASSETS, CACHE, draw, elsewhere, markdown, place, with_seconds, without_seconds, write
 from torch import Tensor
 
 from zecon_lite import images, load_models, metrics, show, weights
@@ -247,7 +247,7 @@ def main() -> None:
     rows |= {name: of_recipe(recipe, models) for name, recipe in recipes.items()}
     if args.seconds:
         measured = json.loads((ASSETS / "claims_diffuseit.json").read_text(encoding="utf-8"))
-        timed(measured, rows, asked)
+        with_seconds(measured, rows, asked)
         save(measured, ASSETS / "claims_diffuseit.json")
         write(ASSETS / "claims_diffuseit.md", fragment(measured))
         return

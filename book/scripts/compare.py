@@ -25,7 +25,7 @@ from measure import (
     hashes,
     markdown,
     setup,
-    timed,
+    with_seconds,
     without_seconds,
     write,
 )
@@ -191,7 +191,7 @@ def main() -> None:
     photographs = Photographs(args.photographs, styles, args.seeds, models.size, args.batch)
     if args.seconds:
         measured = json.loads((ASSETS / "comparison.json").read_text(encoding="utf-8"))
-        timed(measured["scenes"], rows, scenes)
+        with_seconds(measured["scenes"], rows, scenes)
         for name, row in rows.items():
             measured["scenes"]["rows"][name] |= cost(row, scenes)
         save(measured, ASSETS / "comparison.json")

@@ -270,15 +270,23 @@ def without_seconds(measured: dict, models: Models) -> dict:
     return measured
 
 
-def timed(measured: dict, rows: Mapping[str, Row], asked: Benchmark, each: int = SAMPLE) -> None:
-    """Put the CPU seconds of a picture into the numbers, measured on the first `each` pictures of every row."""
-    part = asked.pictures.part(slice(0, each))
+def timed(rows: Mapping[str, Row], asked: Benchmark) -> dict[str, float]:
+    """The CPU seconds of a picture of every row, measured on the first SAMPLE of them."""
+    found = {}
     for name, row in rows.items():
         row.make(asked.pictures.part(slice(0, 1)), 0)    # networks are loaded, prompts embedded
         begun = time.process_time()
-        row.make(part, 0)
-        measured["rows"][name]["cpu_seconds_per_picture"] = round((time.process_time() - begun) / each, 3)
-        print(f"{name}: {measured['rows'][name]['cpu_seconds_per_picture']} CPU seconds a picture", flush=True)
+        row.make(asked.pictures.part(slice(0, SAMPLE)), 0)
+        found[name] = round((time.process_time() - begun) / SAMPLE, 3)
+        print(f"{name}: {found[name]} CPU seconds a picture", flush=True)
+    return found
+
+
+def with_seconds(measured: dict, rows: Mapping[str, Row], asked: Benchmark) -> dict:
+    """The numbers, with the seconds that their rows take here."""
+    for name, seconds in timed(rows, asked).items():
+        measured["rows"][name]["cpu_seconds_per_picture"] = seconds
+    return measured
 
 
 # ------------------------------------------------------------------------------------------------------------ the run
@@ -297,7 +305,7 @@ def main() -> None:
     rows = rows_of(models, RECIPES)
     if args.seconds:
         measured = json.loads((ASSETS / "measured.json").read_text(encoding="utf-8"))
-        timed(measured, rows, asked)
+        with_seconds(measured, rows, asked)
     else:
         measured = without_seconds(compare(rows, asked, CACHE), models)
         points = rows_of(models, ("sdedit", "clip_guided"), (), [args.curve]) | {FADED: Row(faded)}
