@@ -1,6 +1,8 @@
 """Adapters and mixtures: algebra on toys, what is kept in files, messages."""
 
 import builtins
+import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from golden import draw
 from safetensors.torch import save_file
 from toys import EpsStub, GaussianDenoiser, TinyUNet
 
-from zecon_lite.adapters import Adapter, Mixture, bands, degree_of_change, low_rank, tuned, whole
+from zecon_lite.adapters import Adapter, Mixture, bands, degree_of_change, low_rank, name_of, tuned, whole
 from zecon_lite.denoiser import LearnedVariance
 from zecon_lite.latents import fingerprint
 from zecon_lite.schedule import Schedule
@@ -28,7 +30,7 @@ def trained(denoiser, trainable):
         optimizer.zero_grad()
         trainable.denoiser(X, 300).x0.square().mean().backward()
         optimizer.step()
-    return Adapter(trainable.learnt(), {"network": fingerprint(denoiser), "prompt": "a sketch", "profile": "tiny"})
+    return Adapter(trainable.learnt(), {"network": name_of(denoiser), "prompt": "a sketch", "profile": "tiny"})
 
 
 WAYS = {"whole": whole, "low rank": lambda denoiser: low_rank(denoiser, 2, seed=3)}
@@ -134,6 +136,15 @@ def test_an_adapter_of_another_network_is_refused(learnt):
     _, _, adapter = learnt
     with pytest.raises(ValueError, match=r"'a sketch' was trained on another network \(profile 'tiny'\): load the"):
         tuned(network(seed=1), [adapter])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_an_adapter_fits_its_network_in_every_precision(learnt, dtype):
+    denoiser, _, adapter = learnt
+    half = replace(denoiser, unet=copy.deepcopy(denoiser.unet).torso_to(dtype))
+    changed = dict(tuned(half, [adapter]).unet.named_parameters())
+    change, weight = adapter.changes()["1.weight"], half.unet[1].weight
+    assert weight.dtype == dtype and torch.equal(changed["1.weight"], weight + change.view_as(weight).to(dtype))
 
 
 def test_degrees_that_do_not_match_are_refused(learnt):

@@ -1,5 +1,6 @@
 """Pictures in and out: modes, rotation, sizes, memory, files, messages."""
 
+import json
 import os
 
 import numpy as np
@@ -227,6 +228,14 @@ def test_a_saved_picture_and_its_settings_come_back(tmp_path, ramp, suffix):
 def test_the_same_picture_and_settings_give_the_same_bytes(tmp_path, ramp, suffix):
     a, b = (images.save(images.from_array(ramp), tmp_path / f"{n}{suffix}", {"seed": "1"}) for n in "ab")
     assert a.read_bytes() == b.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_name_that_is_no_text_is_kept_as_json_can_hold_it(tmp_path, ramp, suffix):
+    name = b"caf\xe9.png".decode(errors="surrogateescape")
+    settings = {"rerun": json.dumps({"path": name}, ensure_ascii=False)}
+    path = images.save(images.from_array(ramp), tmp_path / f"out.{suffix}", settings)
+    assert json.loads(images.read_metadata(path)["rerun"]) == {"path": name}
 
 
 def test_a_picture_without_settings_has_none(tmp_path, ramp):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -12,8 +13,10 @@ import torch
 import yaml
 from conftest import ROOT
 
-from zecon_lite import PRESETS, PROFILES, load_models, metrics
+from zecon_lite import PRESETS, PROFILES, Guidance, images, load_models, metrics, weights
+from zecon_lite.state import State
 from zecon_lite.tiny import world
+from zecon_lite.weights import MANIFEST
 
 sys.path.insert(0, str(ROOT / "book/_ext"))
 import zecon_chapters
@@ -136,6 +139,45 @@ def test_the_page_on_setting_up_names_what_the_message_does_when_memory_runs_out
     options = re.findall(r"--[a-z-]+|\w+=\w+", str(said.value))
     assert {"--batch", "--low-memory", "saving=LOW_MEMORY"} <= set(options)
     assert [option for option in options if option not in help_] == []
+
+
+def _out_of_memory():
+    with load_models("tiny", "cpu").at_work((4, 3, 64, 64)):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+
+def _not_finite():
+    one = torch.ones(())
+    Guidance({"text": lambda state: one / 0}, {"text": 1.0}).terms(State(3, 300, one, one, one, one))
+
+
+MESSAGES = {
+    "memory": (_out_of_memory, "Setting up"),
+    "no GPU": (lambda: load_models("tiny", "cuda:99"), "Setting up"),
+    "no network": (lambda: weights.fetch(replace(MANIFEST["ffhq_10m"][0], url="http://127.0.0.1:9/x")), "Setting up"),
+    "not finite": (_not_finite, "What each knob does"),
+    "range": (lambda: images.check(torch.full((1, 3, 8, 8), 200.0)), "Images and noise"),
+    "sides": (lambda: images.check_sides(torch.zeros(1, 3, 60, 64), 8), "Images and noise"),
+    "unknown word": (lambda: load_models("tiny", "cpu").clip.text(["penicl sketch"]), "Setting up"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_names_a_page_of_the_book_that_exists(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZECON_LITE_HOME", str(tmp_path))
+    fails, page = MESSAGES[name]
+    with pytest.raises(Exception, match=re.escape(f'(in the book: "{page}")')):
+        fails()
+
+
+def test_every_page_that_a_message_names_exists():
+    titles = {re.search(r"^# (.+)$", path.read_text(encoding="utf-8"), re.M)[1] for path in PAGES}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        titles.add(nbformat.read(path, as_version=4).cells[0].source.splitlines()[0].removeprefix("# "))
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "zecon_lite").rglob("*.py")))
+    named = set(re.findall(r'in the book: "([^"]+)"', code))
+    assert named == {page for _, page in MESSAGES.values()} and named <= titles
 
 
 def test_whoever_finds_a_mistake_or_has_a_question_is_asked_for_what_helps():

@@ -118,6 +118,11 @@ def test_every_recipe_runs_and_leaves_a_picture_in_range(recipe, source, models)
     assert [step.i for step in result.steps] == [3, 2, 1, 0]
 
 
+def test_a_run_without_noise_is_warned_about(source, models):
+    with pytest.warns(UserWarning, match=r"begins at position 0 \(steps=1, skip=0\).* out is the source"):
+        quick(source, models=models, steps=1, skip=0)
+
+
 def _nothing():
     import contextlib
 

@@ -148,6 +148,15 @@ def test_a_prompt_or_result_that_is_not_there_is_refused():
         widget.result = -1
 
 
+def test_fewer_names_leave_a_choice_that_is_there():
+    widget = explorer()
+    widget.prompt, widget.result = 2, 2
+    widget.names = NAMES[:2]
+    assert (widget.prompt, widget.result) == (2, 1)
+    widget.prompts = []
+    assert (widget.prompt, widget.result) == (0, 1)
+
+
 # ---------------------------------------------------------------- the page
 
 

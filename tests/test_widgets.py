@@ -291,6 +291,15 @@ def test_a_layer_or_step_that_is_not_there_is_refused():
         explorer.beside = [0, 7]
 
 
+def test_fewer_layers_or_steps_leave_a_choice_that_is_there():
+    explorer = SimilarityExplorer.from_denoiser(FakeDenoiser(), picture(0), run_of(3))
+    explorer.layer, explorer.step, explorer.beside = 1, 2, [0, 1]
+    explorer.step_names = explorer.step_names[:2]
+    assert (explorer.layer, explorer.step, explorer.beside) == (1, 1, [0, 1])
+    explorer.layers = explorer.layers[:1]
+    assert (explorer.layer, explorer.step, explorer.beside) == (0, 1, [0])
+
+
 # ---------------------------------------------------------------- the page
 
 

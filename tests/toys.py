@@ -68,6 +68,12 @@ class TinyUNet(torch.nn.Sequential):
             parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
         self.requires_grad_(False)
 
+    time_embed, out = property(lambda self: self[0]), property(lambda self: self[2])
+
+    def torso_to(self, dtype):
+        self[1].to(dtype)
+        return self
+
     def forward(self, x, t):
         convolution, rows, linear = self
         h = (convolution(x) + 0.001 * t.to(x)[:, None, None, None]).tanh()

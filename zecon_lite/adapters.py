@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import weights
 from .denoiser import Denoiser, Prediction, UNetDenoiser
-from .latents import fingerprint, write
+from .latents import digest, write
 from .schedule import Schedule
 
 A, B = ":A", ":B"    # the two factors of a change of low rank, after the parameter's name
@@ -29,7 +29,7 @@ class Adapter:
     """The changes that one attribute makes to the weights of a UNet.
 
     tensors: parameter name -> its change; or name:A (R, ...) and name:B (C, R) whose product it is. about: what it was
-    trained for, as texts; "network" names the weights that it belongs to (see `latents.fingerprint`).
+    trained for, as texts; "network" names the weights that it belongs to (see `name_of`).
     """
 
     tensors: Mapping[str, Tensor]
@@ -64,6 +64,17 @@ class Adapter:
         return cls(tensors, about)
 
 
+def name_of(denoiser: UNetDenoiser) -> str:
+    """A short name for the network that an adapter belongs to, the same in every precision.
+
+    Made from the layers that stay float32 in all of them, see `UNet.torso_to`: what was learnt in half precision on a
+    GPU also fits the same network in float32.
+    """
+    unet = denoiser.unet
+    kept = [part for layer in (unet.time_embed, unet.out) for named in layer.state_dict().items() for part in named]
+    return digest(type(denoiser).__name__, denoiser.schedule.alphas_cumprod, *kept)
+
+
 def tuned(
     denoiser: UNetDenoiser, adapters: Sequence[Adapter], degrees: Sequence[float] | None = None
 ) -> UNetDenoiser:
@@ -76,7 +87,7 @@ def tuned(
     degrees = [1.0] * len(adapters) if degrees is None else list(degrees)
     if len(degrees) != len(adapters):
         raise ValueError(f"give one degree for each adapter; got {len(degrees)} for {len(adapters)}")
-    network = fingerprint(denoiser)
+    network = name_of(denoiser)
     unet = copy.deepcopy(denoiser.unet)
     parameters = dict(unet.named_parameters())
     for adapter, degree in zip(adapters, degrees, strict=True):

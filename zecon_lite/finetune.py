@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from . import images
-from .adapters import Adapter, Trainable, low_rank, whole
+from .adapters import Adapter, Trainable, low_rank, name_of, whole
 from .augment import Views
 from .denoiser import Denoiser
 from .files import replacing
 from .guidance import Guidance, Loss
-from .latents import descend, digest, fingerprint, from_latent, journey, latents, to_latent, transition
+from .latents import descend, digest, from_latent, journey, latents, to_latent, transition
 from .losses import Identity, TemplateDirection, l1
 from .losses.ensemble import imagenet_templates
 from .profiles import Models, load_models, nearest
@@ -255,7 +255,7 @@ def _about(wish: Wish, settings: FineTune, seed: int) -> dict[str, str]:
         "prompt": wish.prompt,
         "source_prompt": wish.source_prompt,
         "profile": wish.models.profile.name,
-        "network": fingerprint(wish.models.denoiser),
+        "network": name_of(wish.models.denoiser),
         "seed": str(seed),
         **settings.summary(),
     }

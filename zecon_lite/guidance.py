@@ -51,7 +51,7 @@ class Guidance:
             if not torch.isfinite(value.detach()).all():
                 raise FloatingPointError(
                     f"the loss {name!r} became {value.item()} at position {state.i} (timestep {state.t}): lower its "
-                    "weight or the guidance strength, or run in float32"
+                    'weight or the guidance strength, or run in float32 (in the book: "What each knob does")'
                 )
         return terms
 
@@ -67,7 +67,7 @@ class Guidance:
         if not torch.isfinite(grad).all():
             raise FloatingPointError(
                 f"the gradient of {' + '.join(terms)} is not finite at position {i}: leave terms out one by one to "
-                "find which, then lower its weight, or run in float32"
+                'find which, then lower its weight, or run in float32 (in the book: "What each knob does")'
             )
         if self.strength is None:
             return grad

@@ -172,16 +172,18 @@ def save(image: Tensor, path: str | Path, metadata: Mapping[str, str] | None = N
     Raises as `check_destination` does, and ValueError for a batch or a value that is not finite.
     """
     path = check_destination(path)
-    data, metadata = io.BytesIO(), dict(metadata or {})
+    # A file's name need not be text; bytes that are none become \udcXX, which JSON's readers take for what they were.
+    texts = {key: text.encode(errors="backslashreplace").decode() for key, text in (metadata or {}).items()}
+    data = io.BytesIO()
     if path.suffix.lower() == ".png":
         text = PngImagePlugin.PngInfo()
-        for key, value in metadata.items():
+        for key, value in texts.items():
             text.add_text(key, value)
         to_pil(image).save(data, "PNG", pnginfo=text)
     else:
         exif = Image.Exif()
-        if metadata:
-            exif[DESCRIPTION] = json.dumps(metadata)
+        if texts:
+            exif[DESCRIPTION] = json.dumps(texts)
         kind, options = ("WEBP", {}) if path.suffix.lower() == ".webp" else ("JPEG", {"subsampling": 0})
         to_pil(image).save(data, kind, quality=95, exif=exif, **options)
     with replacing(path) as part:
@@ -272,7 +274,9 @@ def check(image: Tensor, name: str = "source") -> Tensor:
         cure = "look at the step that made it"
     elif values is image and values.ndim == 3 and shape[0] == 3 and in_range:
         cure = "add the batch dimension with image[None]"
-    raise ValueError(f"{name} must be (B, 3, H, W) in [-1, 1]; got {shape} in {span}: {cure}")
+    raise ValueError(
+        f'{name} must be (B, 3, H, W) in [-1, 1]; got {shape} in {span}: {cure} (in the book: "Images and noise")'
+    )
 
 
 def check_sides(image: Tensor, multiple: int) -> None:
@@ -282,7 +286,8 @@ def check_sides(image: Tensor, multiple: int) -> None:
         near = multiple * max(1, min(height, width) // multiple)
         raise ValueError(
             f"the source is {height} x {width}; sides must be multiples of {multiple}: "
-            f"use images.fit(source, {near}, multiple={multiple})"
+            f"use images.fit(source, {near}, multiple={multiple}) "
+            '(in the book: "Images and noise")'
         )
 
 

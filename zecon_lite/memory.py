@@ -137,5 +137,6 @@ def naming_the_knob(device: torch.device, shape: tuple[int, ...], knobs: Mapping
         cures = [knob for knob, helps in knobs.items() if helps]
         cures.append(f"a smaller picture than {height} x {width}, such as --size {min(height, width) * 3 // 4}")
         raise MemoryError(
-            f"not enough memory on {device} ({str(error).splitlines()[0][:200]}): take " + ", or ".join(cures)
+            f"not enough memory on {device} ({str(error).splitlines()[0][:200]}): take {', or '.join(cures)} "
+            '(in the book: "Setting up")'
         ) from error

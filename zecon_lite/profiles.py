@@ -221,7 +221,8 @@ def load_models(
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"the device {str(device)!r} is not there ({str(error).splitlines()[0]}): use device='cpu' or 'auto'"
+            f"the device {str(device)!r} is not there ({str(error).splitlines()[0]}): use device='cpu' or 'auto' "
+            '(in the book: "Setting up")'
         ) from error
     chosen, device = PROFILES[profile], torch.device(device)
     if dtype is None:

@@ -340,8 +340,15 @@ RECIPES: dict[str, Recipe] = {
 """name -> recipe. The numbers are those of the papers' released commands; `small` those of the bundled networks."""
 
 
-def warn_unused_prompt(recipe: Recipe, task: Task) -> None:
-    """Warn when a prompt was given to a recipe that reads none."""
+def warn(recipe: Recipe, task: Task) -> None:
+    """Warn when a prompt was given to a recipe that reads none, and when a run begins where nothing is noised."""
+    if recipe.positions[0] == 0:
+        warnings.warn(
+            f"this run begins at position 0 (steps={recipe.steps}, skip={recipe.skip}), where hardly anything is "
+            "noised: what comes out is the source; take more steps, or skip fewer",
+            UserWarning,
+            stacklevel=3,
+        )
     if task.prompt is not None and "prompt" not in recipe.reads:
         warnings.warn(
             f"the recipe {recipe.name!r} does not read the prompt: its weights hold no CLIP term",

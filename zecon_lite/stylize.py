@@ -17,7 +17,7 @@ from .memory import Memory
 from .profiles import Models, load_models, nearest
 from .progress import bar
 from .provenance import KEY, check_seed, fingerprint, hash_of, machine, settings_of, telling
-from .recipes import RECIPES, Recipe, Task, check, warn_unused_prompt
+from .recipes import RECIPES, Recipe, Task, check, warn
 from .samplers import ddim_step, ddpm_step, sample
 from .state import Step
 from .ways import (
@@ -128,7 +128,7 @@ def stylize(
     recipe = _recipe(recipe, models).changed(weights=weights, steps=steps, skip=skip, strength=strength)
     task = _task(source, prompt, source_prompt, style, batch, models)
     check(recipe, task)
-    warn_unused_prompt(recipe, task)
+    warn(recipe, task)
     with models.at_work(task.source.shape):
         done = _walk(recipe, task, models, torch.Generator().manual_seed(seed), on_step)
         record = _record(recipe, task, models, seed)

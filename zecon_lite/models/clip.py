@@ -161,7 +161,8 @@ class Clip:
             near = difflib.get_close_matches(word, getattr(self.tokenizer, "words", ()), n=3, cutoff=0.5)
             hint = f"the nearest it knows: {', '.join(near)}" if near else "it has no word like it"
             warnings.warn(
-                f"the bundled CLIP does not know the word {word!r} ({hint}); it is read as an unknown word",
+                f"the bundled CLIP does not know the word {word!r} ({hint}); it is read as an unknown word "
+                '(in the book: "Setting up")',
                 UserWarning,
                 stacklevel=3,
             )

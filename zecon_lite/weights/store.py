@@ -95,7 +95,8 @@ def _fetch_from(addresses: Sequence[str], file: WeightFile, timeout: float) -> P
                 partial.unlink(missing_ok=True)  # halves from two sources would pass for a file
     reasons = "; ".join(str(failure) for failure in failures)
     raise type(failures[-1])(
-        f"could not fetch {file.name} ({reasons}): run again to go on, or put it into {home()} by hand"
+        f"could not fetch {file.name} ({reasons}): run again to go on, or put it into {home()} by hand "
+        '(in the book: "Setting up")'
     ) from failures[-1]
 
 

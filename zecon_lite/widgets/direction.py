@@ -123,6 +123,12 @@ class DirectionExplorer(anywidget.AnyWidget):
             result=len(names) - 1,
         )
 
+    @traitlets.observe("names", "prompts")
+    def _still_in_range(self, change: Any) -> None:
+        """Of fewer names the last one, where the chosen one is no longer there."""
+        self.result = max(0, min(self.result, len(self.names) - 1))
+        self.prompt = max(0, min(self.prompt, len(self.prompts) - 1))
+
     @traitlets.validate("prompt", "result")
     def _in_range(self, proposal: dict[str, Any]) -> int:
         name, value = proposal["trait"].name, proposal["value"]

@@ -181,6 +181,13 @@ class SimilarityExplorer(anywidget.AnyWidget):
             features=bytes(blob), layers=layers, step=len(result) - 1, layer=first, beside=beside,
         )
 
+    @traitlets.observe("layers", "step_names")
+    def _still_in_range(self, change: Any) -> None:
+        """Of fewer layers or steps the last one, where the chosen one is no longer there."""
+        self.step = max(0, min(self.step, len(self.step_names) - 1))
+        self.layer = max(0, min(self.layer, len(self.layers) - 1))
+        self.beside = [layer for layer in self.beside if layer < len(self.layers)]
+
     @traitlets.validate("layer", "step")
     def _in_range(self, proposal: dict[str, Any]) -> int:
         name, value = proposal["trait"].name, proposal["value"]
