@@ -361,7 +361,8 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
         "held_out_pairs",
         vocabulary=tokenizer.words,
         lookalikes=len(lookalikes.images),
-        objective="multi-positive InfoNCE, three adversarial steps (L2 <= 14), lookalikes as negatives",
+        objective="multi-positive InfoNCE, three adversarial steps (L2 <= 14), lookalikes as negatives, some pictures "
+        "recoloured",
     )
 
 
