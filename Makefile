@@ -18,8 +18,8 @@ PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3
 # A thread that waits gives its core away: nothing lost on a quiet machine, and twice as quick on a busy one.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help book test lab lint bench outputs student teacher slides costs formats pdf epub \
-	linkcheck assets gettext lighthouse coverage clean
+.PHONY: help book test lab lint bench breaks outputs student teacher slides costs formats pdf epub \
+	linkcheck assets gettext seconds lighthouse coverage clean
 .NOTPARALLEL:
 
 help:       ## this list
@@ -40,6 +40,9 @@ lint: $(READY)       ## check the code's style
 
 bench: $(READY)       ## time a guided step against a naive version of the same mathematics
 	$(BIN)python tests/bench.py
+
+breaks: $(READY) book       ## break one thing at a time and see whether a test notices; takes about half an hour
+	$(BIN)python tests/breaking.py
 
 outputs: $(READY)       ## run the notebooks and store the outputs that the tests compare
 	$(BIN)python book/scripts/store_outputs.py
@@ -72,6 +75,9 @@ assets: $(READY)       ## ask the network whether every published network is whe
 
 gettext: $(READY)       ## catalogues for translators, one for each page of the staged book, into build/gettext
 	$(BIN)python book/scripts/catalogues.py
+
+seconds: $(READY)       ## time the page that restyles pictures in the browser; wants a machine that does nothing else
+	$(BIN)python book/scripts/browser_seconds.py
 
 lighthouse: $(READY)       ## scores of the built book by Lighthouse, which npx fetches; needs node and a browser
 	$(BIN)python book/scripts/lighthouse.py

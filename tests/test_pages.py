@@ -19,6 +19,8 @@ from test_links import REPOSITORY
 from zecon_lite import __version__
 
 sys.path.insert(0, str(ROOT / "book/_ext"))
+sys.path.insert(0, str(ROOT / "book/scripts"))
+import browser_seconds
 from zecon_pages import apart, drawing, repaired, report_address, sized
 
 NAMES = [dotted(path) for path in MODULES]
@@ -140,6 +142,13 @@ def test_a_page_loads_no_script_that_it_does_not_use(html, name):
     assert ("vendor/mathjax" in text) == ('class="math' in text)
     assert ("embed-amd.js" in text) == ("widget-view+json" in text)
     assert not re.search("mathjax|embed-amd|thebe|fontawesome|searchindex", scripts), "large ones come when wanted"
+
+
+def test_a_picture_in_the_browser_takes_less_than_half_a_minute_as_recorded_and_the_page_says_how_long():
+    record = json.loads(browser_seconds.RECORD.read_text(encoding="utf-8"))
+    assert len(record["seconds"]) >= 3 and max(record["seconds"]) < browser_seconds.LIMIT == 30
+    assert browser_seconds.FRAGMENT.read_text(encoding="utf-8") == browser_seconds.sentence(record)
+    assert "```{include} assets/browser_seconds.md" in (ROOT / "book/in_your_browser.md").read_text(encoding="utf-8")
 
 
 def test_the_scores_of_lighthouse_are_high():
