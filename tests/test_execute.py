@@ -12,6 +12,7 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "book/scripts"))
 import execute
+import store_outputs
 
 SCRIPT = "build"    # not imported: ruff sorts a module by this name elsewhere once there is a folder of its name
 
@@ -106,3 +107,12 @@ def test_a_notebook_that_fails_says_why(tmp_path):
     path = notebook(tmp_path / "wrong.ipynb", "1 / 0")
     failure, _ = execute.papermill(path, tmp_path / "ran.ipynb", "tiny", 1)
     assert failure.startswith("wrong.ipynb failed") and "ZeroDivisionError" in failure
+
+
+def test_what_was_printed_in_a_row_is_stored_as_one_however_it_came():
+    def said(text, name="stdout"):
+        return nbformat.v4.new_output("stream", text=text, name=name)
+
+    drawn = nbformat.v4.new_output("display_data", {"text/plain": "figure"})
+    cut = [said("one\n"), said("two\n"), said("oh\n", "stderr"), drawn, said("three\n")]
+    assert store_outputs.joined(cut) == [said("one\ntwo\n"), said("oh\n", "stderr"), drawn, said("three\n")]

@@ -21,6 +21,17 @@ def is_marked(cell: nbformat.NotebookNode) -> bool:
     return "nbval-check-output" in cell.metadata.get("tags", []) or "# NBVAL_CHECK_OUTPUT" in cell.source
 
 
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Outputs in which what was printed in a row is one: a busy machine cuts it where it likes."""
+    found: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if found and output.output_type == "stream" == found[-1].output_type and output.name == found[-1].name:
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
+
+
 def store(path: Path) -> None:
     """Takes the outputs of marked cells from the executed copy; the file is replaced in one piece."""
     notebook, executed = nbformat.read(path, as_version=4), nbformat.read(EXECUTED / path.name, as_version=4)
@@ -28,7 +39,8 @@ def store(path: Path) -> None:
     for cell in (c for c in notebook.cells if c.cell_type == "code"):
         result = results[cell.id]
         # nbval wants a number beside stored outputs; where nothing is stored there is none.
-        cell.outputs, cell.execution_count = (result.outputs, result.execution_count) if is_marked(cell) else ([], None)
+        kept = (joined(result.outputs), result.execution_count) if is_marked(cell) else ([], None)
+        cell.outputs, cell.execution_count = kept
     notebook.metadata.pop("widgets", None)
     temporary = path.with_suffix(".storing")
     nbformat.write(notebook, temporary)
