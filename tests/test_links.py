@@ -33,6 +33,8 @@ def test_colab_and_the_book_use_it():
     assert f"url: {REPOSITORY}\n" in (ROOT / "_config.yml").read_text()
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert f"git+{REPOSITORY}" in path.read_text(encoding="utf-8"), path.name
+        opened = f"https://colab.research.google.com/github/{OWNER_AND_NAME}/blob/main/notebooks/{path.name}"
+        assert f"[in Colab]({opened})" in (ROOT / "README.md").read_text(encoding="utf-8"), path.name
 
 
 @pytest.mark.parametrize("pattern", [
