@@ -81,6 +81,7 @@ def page(chromium):
     """A page that may load nothing but the book; `page.faults` collects errors, strangers and missing files."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
+    page.set_default_timeout(120_000)    # a busy machine shows a page with many formulas late
     page.faults = []
 
     def only_the_book(route):
