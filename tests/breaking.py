@@ -165,6 +165,9 @@ def run(tests: list[str], tree: Path) -> tuple[int, str]:
 
 
 def main(goals: list[str]) -> int:
+    unknown = sorted(set(goals) - {change.goal for change in BREAKS})
+    if unknown:
+        sys.exit(f"nothing is broken for {', '.join(unknown)}: give goals such as G17, or none for all")
     unnoticed = 0
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
         tree = Path(folder)
