@@ -76,7 +76,7 @@ assets: $(READY)       ## ask the network whether every published network is whe
 gettext: $(READY)       ## catalogues for translators, one for each page of the staged book, into build/gettext
 	$(BIN)python book/scripts/catalogues.py
 
-seconds: $(READY)       ## time the page that restyles pictures in the browser; wants a machine that does nothing else
+seconds: $(READY) book       ## time the page that restyles pictures in the browser; wants a machine that does nothing else
 	$(BIN)python book/scripts/browser_seconds.py
 
 lighthouse: $(READY)       ## scores of the built book by Lighthouse, which npx fetches; needs node and a browser
