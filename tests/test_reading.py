@@ -131,19 +131,19 @@ def test_every_number_among_the_limits_is_true_or_stands_in_a_file_of_results():
         assert f"({page})" in text and "```{include} assets/" in (BOOK / page).read_text(encoding="utf-8")
 
 
-def test_the_page_on_setting_up_names_what_the_message_does_when_memory_runs_out():
-    setup = (BOOK / "setup.md").read_text(encoding="utf-8")
-    (help_,) = re.findall(r"^\*\*Out of memory on the GPU\.\*\*.*?^$", setup, re.M | re.S)
-    with pytest.raises(MemoryError) as said, load_models("tiny", "cpu").at_work((4, 3, 64, 64)):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-    options = re.findall(r"--[a-z-]+|\w+=\w+", str(said.value))
-    assert {"--batch", "--low-memory", "saving=LOW_MEMORY"} <= set(options)
-    assert [option for option in options if option not in help_] == []
-
-
 def _out_of_memory():
     with load_models("tiny", "cpu").at_work((4, 3, 64, 64)):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+
+def test_the_page_on_setting_up_names_what_the_message_does_when_memory_runs_out():
+    setup = (BOOK / "setup.md").read_text(encoding="utf-8")
+    (help_,) = re.findall(r"^\*\*Out of memory on the GPU\.\*\*.*?^$", setup, re.M | re.S)
+    with pytest.raises(MemoryError) as said:
+        _out_of_memory()
+    options = re.findall(r"--[a-z-]+|\w+=\w+", str(said.value))
+    assert {"--batch", "--low-memory", "saving=LOW_MEMORY"} <= set(options)
+    assert [option for option in options if option not in help_] == []
 
 
 def _not_finite():

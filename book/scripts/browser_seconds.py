@@ -14,12 +14,9 @@ import time
 from pathlib import Path
 
 from costs import machine
+from measure import ASSETS, ROOT, write
 from playwright.sync_api import Page, sync_playwright
 
-from zecon_lite.files import replacing
-
-ROOT = Path(__file__).resolve().parents[2]
-ASSETS = ROOT / "book/assets"
 RECORD, FRAGMENT = ASSETS / "browser_seconds.json", ASSETS / "browser_seconds.md"
 sys.path.insert(0, str(ROOT / "tests"))
 from browser import find_browser, serve  # noqa: E402
@@ -63,8 +60,6 @@ def sentence(record: dict) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:] != ["--fragment"]:
-        with replacing(RECORD) as partial:
-            partial.write_text(json.dumps(measure(ROOT / "build/_build/html"), indent=1) + "\n", encoding="utf-8")
-    with replacing(FRAGMENT) as partial:
-        partial.write_text(sentence(json.loads(RECORD.read_text(encoding="utf-8"))), encoding="utf-8")
+        write(RECORD, json.dumps(measure(ROOT / "build/_build/html"), indent=1) + "\n")
+    write(FRAGMENT, sentence(json.loads(RECORD.read_text(encoding="utf-8"))))
     print(FRAGMENT.read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ import traitlets
 from torch import Tensor
 
 from .. import images
-from .charts import joined, sheet
+from .charts import joined, sheet, within
 
 
 class BeforeAfter(anywidget.AnyWidget):
@@ -71,7 +71,7 @@ class BeforeAfter(anywidget.AnyWidget):
     @traitlets.observe("names")
     def _still_in_range(self, change: Any) -> None:
         """Of fewer names the last one, where the shown result is no longer there."""
-        self.result = max(0, min(self.result, len(self.names) - 1))
+        self.result = within(self.result, self.names)
 
     @traitlets.validate("result")
     def _in_range(self, proposal: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""What the figures with a chart share: files joined, many pictures in one, the check of the source."""
+"""What figures share: files joined, many pictures in one, an index kept in range, the check of the source."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ from .. import images
 def joined(*names: str) -> str:
     """The text of files of this folder, one after the other: anywidget wants one module and one style sheet."""
     return "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in names)
+
+
+def within(index: int, choices: Sequence[object]) -> int:
+    """The index, as long as it is one of these choices; of fewer the last one, and 0 where there are none."""
+    return max(0, min(index, len(choices) - 1))
 
 
 def sheet(pictures: Tensor) -> tuple[bytes, int]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..losses.clip import Embedder
 from ..profiles import nearest
-from .charts import check_sources, joined, sheet
+from .charts import check_sources, joined, sheet, within
 
 
 class DirectionExplorer(anywidget.AnyWidget):
@@ -126,8 +126,8 @@ class DirectionExplorer(anywidget.AnyWidget):
     @traitlets.observe("names", "prompts")
     def _still_in_range(self, change: Any) -> None:
         """Of fewer names the last one, where the chosen one is no longer there."""
-        self.result = max(0, min(self.result, len(self.names) - 1))
-        self.prompt = max(0, min(self.prompt, len(self.prompts) - 1))
+        self.result = within(self.result, self.names)
+        self.prompt = within(self.prompt, self.prompts)
 
     @traitlets.validate("prompt", "result")
     def _in_range(self, proposal: dict[str, Any]) -> int:

@@ -24,7 +24,7 @@ from .. import images
 from ..denoiser import UNetDenoiser
 from ..profiles import Models, nearest
 from ..state import Step
-from .charts import joined
+from .charts import joined, within
 
 Extractor = Callable[[Tensor], Tensor | Mapping[Any, Tensor]]
 """Pictures (B, 3, H, W) -> features (B, C, h, w), or those of several layers by name."""
@@ -184,8 +184,8 @@ class SimilarityExplorer(anywidget.AnyWidget):
     @traitlets.observe("layers", "step_names")
     def _still_in_range(self, change: Any) -> None:
         """Of fewer layers or steps the last one, where the chosen one is no longer there."""
-        self.step = max(0, min(self.step, len(self.step_names) - 1))
-        self.layer = max(0, min(self.layer, len(self.layers) - 1))
+        self.step = within(self.step, self.step_names)
+        self.layer = within(self.layer, self.layers)
         self.beside = [layer for layer in self.beside if layer < len(self.layers)]
 
     @traitlets.validate("layer", "step")
