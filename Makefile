@@ -30,7 +30,7 @@ book: $(READY)       ## run the notebooks and render the book into build/_build/
 
 test: $(READY) lint book       ## lint, build the book, then every test, the notebooks among them
 	$(BIN)python tests/browser.py --install
-	$(ALONE) $(BIN)python -m pytest tests notebooks $(NBVAL) $(SPREAD)
+	$(ALONE) $(BIN)python -m pytest tests notebooks $(NBVAL) --nbval-built $(SPREAD)
 
 lab: $(READY)       ## open JupyterLab on the notebooks
 	$(BIN)jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -19,6 +19,16 @@ LONG = {    # seconds
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    about = "compare what notebooks printed when the book was built, where nothing has changed since"
+    parser.addoption("--nbval-built", action="store_true", help=about)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("nbval_built"):
+        config.pluginmanager.register(importlib.import_module("built"))
+
+
 def missing(reason: str) -> None:
     """Ends a test that lacks something: in CI, where nothing may be missing, as a failure; elsewhere as a skip."""
     (pytest.skip if os.environ.get("CI", "0") == "0" else pytest.fail)(reason)

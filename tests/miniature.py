@@ -39,8 +39,11 @@ def start():
         few |= {} if name.startswith("diffuseit") else {"steps": 10, "skip": 4}
         patch.setitem(RECIPES, name, replace(recipe, strength=1.0, **few))
     few = {"epochs": 2, "invert_steps": 3, "train_steps": 2, "test_steps": 3}
-    for module in (zecon_lite, sys.modules["zecon_lite.finetune"]):
-        patch.setattr(module, "FINETUNE", replace(FINETUNE, **few))
+    module = sys.modules["zecon_lite.finetune"]
+    for owner in (zecon_lite, module):
+        patch.setattr(owner, "FINETUNE", replace(FINETUNE, **few))
+    for function in (module.finetune, module.translate):    # their default is older than this
+        patch.setitem(function.__kwdefaults__, "settings", module.FINETUNE)
 
 
 def write(folder):

@@ -46,7 +46,7 @@ def test_a_notebook_is_run_again_when_its_cells_or_the_package_have_changed(tmp_
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A package, one notebook, and a papermill that notes its calls in `project.ran`, where it would run anything."""
-    def papermill(source, target, profile, threads):
+    def papermill(source, target, profile):
         ran.append(profile)
         nbformat.write(nbformat.read(source, as_version=4), target)
         return None, execute.Cost(1.0, 1.0, 1)
@@ -59,7 +59,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     module, path = tmp_path / "zecon_lite/module.py", notebook(tmp_path / "notebooks/one.ipynb", "x = 1")
     module.write_text("y = 1")
-    return SimpleNamespace(ran=ran, module=module, run=lambda profile="tiny": execute.execute(path, profile, 1))
+    return SimpleNamespace(ran=ran, module=module, run=lambda profile="tiny": execute.execute(path, profile))
 
 
 def test_what_has_not_changed_is_not_run_again(project):
@@ -99,13 +99,13 @@ def test_the_kernel_s_own_work_is_counted(tmp_path):
     code = "import time\nblock = b'x' * 300_000_000\nstart = time.process_time()\n" \
            "while time.process_time() - start < 2:\n    pass"
     path = notebook(tmp_path / "busy.ipynb", code)
-    failure, cost = execute.papermill(path, tmp_path / "ran.ipynb", "tiny", 1)
+    failure, cost = execute.papermill(path, tmp_path / "ran.ipynb", "tiny")
     assert failure is None and cost.cpu > 2 and cost.memory > 300_000_000
 
 
 def test_a_notebook_that_fails_says_why(tmp_path):
     path = notebook(tmp_path / "wrong.ipynb", "1 / 0")
-    failure, _ = execute.papermill(path, tmp_path / "ran.ipynb", "tiny", 1)
+    failure, _ = execute.papermill(path, tmp_path / "ran.ipynb", "tiny")
     assert failure.startswith("wrong.ipynb failed") and "ZeroDivisionError" in failure
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import miniature
-import pytest
 from conftest import ROOT
 from test_execute import notebook
 
@@ -45,23 +44,21 @@ assert not {"_stay_here", "ipaddress"} & set(globals()), "the notebook finds nam
 """
 
 
-@pytest.fixture
-def as_make_does(monkeypatch):
-    """Kernels start as `make test` starts them."""
-    told = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    (line,) = (line for line in told.splitlines() if "-m pytest tests notebooks" in line)
-    monkeypatch.setenv("IPYTHONDIR", re.search(r'IPYTHONDIR="([^"]+)"', line)[1])
-
-
 def run(folder, code):
-    return execute.papermill(notebook(folder / "one.ipynb", code), folder / "ran.ipynb", "tiny", 1)[0]
+    return execute.papermill(notebook(folder / "one.ipynb", code), folder / "ran.ipynb", "tiny")[0]
 
 
-def test_a_kernel_reaches_its_own_machine_and_no_other(tmp_path, as_make_does):
+def test_a_kernel_reaches_its_own_machine_and_no_other(tmp_path):
     assert run(tmp_path, NEAR + REFUSED) is None
 
 
-def test_a_notebook_that_asks_the_network_fails(tmp_path, as_make_does):
+def test_nbval_starts_kernels_alike():
+    told = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (line,) = (line for line in told.splitlines() if "-m pytest tests notebooks" in line)
+    assert re.search(r'IPYTHONDIR="([^"]+)"', line)[1] == str(execute.OFFLINE)
+
+
+def test_a_notebook_that_asks_the_network_fails(tmp_path):
     failure = run(tmp_path, "import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=5)")
     assert "asked the network for 192.0.2.1; it must do without one" in failure
 

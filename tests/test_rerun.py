@@ -113,15 +113,30 @@ def test_an_edit_comes_out_the_same(folder, stable, tiles):
     done = run("edit", "cat.jpg", *words, "--model", stable)
     assert done.exit_code == 0, done.stderr
     assert record_of("cat_a-dog.png")["tiles"] == bool(tiles)
-    again = rerun("cat_a-dog.png")
+    again = rerun("cat_a-dog.png", model=stable)
     assert again.same and again.differences == ()
+
+
+def test_a_picture_does_not_decide_which_model_is_loaded(folder, stable, monkeypatch):
+    assert run("edit", "cat.jpg", "a dog", "-s", "a cat", "--iterations", 2, "--model", stable).exit_code == 0
+    loaded = []
+    monkeypatch.setattr(Latent, "pretrained", lambda name: loaded.append(name))
+    done = run("rerun", "cat_a-dog.png")
+    assert done.exit_code == 2 and loaded == []
+    assert "is loaded only when you say so" in done.stderr and f"--model {stable}" in done.stderr
+
+
+def test_a_model_for_a_result_that_asked_none_is_refused(folder):
+    made("a mosaic", "-r", "sdedit")
+    with pytest.raises(ValueError, match="made by stylize, which asks no latent model: leave --model out"):
+        rerun("cat_a-mosaic.png", model="anything")
 
 
 def test_an_edit_in_python_keeps_its_settings_of_every_kind(folder, stable):
     source, model = images.fit(images.photograph("cat"), 64, "crop"), Latent.pretrained(stable)
     method = replace(METHODS["cds"], iterations=2, contrast=replace(METHODS["cds"].contrast, patch_sizes=(1,)))
     result = edit(source, ["a dog", "a pig"], ["a cat"], method=method, latent=model, negative_prompt="a photo")
-    again = rerun(result.save(folder / "out.png")[1], source=source)
+    again = rerun(result.save(folder / "out.png")[1], source=source, model=stable)
     assert again.same and again.image.equal(result.image[1:])
 
 

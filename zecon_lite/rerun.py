@@ -15,7 +15,7 @@ from torch import Tensor
 from . import images, weights
 from .distill import edit
 from .memory import Saving
-from .models.latent import Latent
+from .models.latent import STABLE_DIFFUSION, Latent
 from .profiles import load_models
 from .provenance import KEY, Framing, changed, file_of, hash_of, telling
 from .recipes import RECIPES
@@ -62,17 +62,24 @@ def rerun(
     source: str | Path | Tensor | None = None,
     style: str | Path | Tensor | None = None,
     device: str | torch.device = "auto",
+    model: str | Path | None = None,
 ) -> Rerun:
     """A result of `stylize` or `edit` made again; from its file alone, where its source still lies where it lay.
 
     source, style: the files, where they have moved, or the pictures (B, 3, H, W) that were given in Python. Another
-    file than the first is warned of and gets the same treatment.
+    file than the first is warned of and gets the same treatment. model: the latent model of an edit, a folder or a
+    name; needed where it is neither the bundled one nor Stable Diffusion 1.5, since a picture that somebody sent
+    shall not decide what is downloaded.
     Raises FileNotFoundError when a file has moved, ValueError when it has changed, and for a result that does not say
     enough: one from elsewhere, or with a function among its settings.
     """
     path = Path(path)
     settings = images.read_metadata(path)
     record = record_in(settings, path)
+    if "model" in record:
+        record["model"] = _trusted(record["model"], model, path)
+    elif model is not None:
+        raise ValueError(f"{path} was made by {record['by']}, which asks no latent model: leave --model out")
     inputs = {"source": _input(record, "source", source, path)}
     if record.get("style") is not None:
         inputs["style"] = _input(record, "style", style, path)
@@ -115,6 +122,16 @@ def record_in(settings: Mapping[str, str], path: Path) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------------------------- what it was made of
+
+
+def _trusted(named: str, given: str | Path | None, result: Path) -> str:
+    """The latent model to load: the given one, or the one that a result names where it is known."""
+    if given is None and named not in (TINY, STABLE_DIFFUSION):
+        raise ValueError(
+            f"{result} was made with the model {named!r}, which is loaded only when you say so: if you trust it, give "
+            f"--model {named}, or rerun(path, model=...)"
+        )
+    return named if given is None else str(given)
 
 
 def _input(record: Mapping[str, Any], name: str, given: str | Path | Tensor | None, result: Path) -> Path | Tensor:

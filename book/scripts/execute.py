@@ -14,6 +14,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 
 import nbformat
@@ -21,13 +22,16 @@ import nbformat
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTED = ROOT / "build/executed"
 COSTS = ROOT / "book/assets/notebook_costs.json"    # what costs.py has measured
+OFFLINE = ROOT / "tests/offline"    # IPython's files for kernels without a network
 CELL_TIMEOUT = 600          # seconds; a whole notebook should need less than sixty
 
 
 def fingerprint(notebook: Path, profile: str) -> str:
-    """One hash of everything that a run depends on: the cells, the package with its weights, the profile."""
+    """One hash of everything that a run depends on: the cells, the package with its weights, the profile, and what is
+    installed."""
     cells = [(c.cell_type, c.source, c.metadata) for c in nbformat.read(notebook, as_version=4).cells]
-    return package(json.dumps([profile, cells]).encode())
+    installed = sorted(f"{d.name} {d.version}" for d in distributions())
+    return package(json.dumps([profile, cells, sys.version, installed]).encode())
 
 
 def package(more: bytes) -> str:
@@ -39,6 +43,18 @@ def package(more: bytes) -> str:
     return digest.hexdigest()
 
 
+def is_current(notebook: Path, profile: str) -> bool:
+    """Whether the run that is kept is one of all that the notebook's run depends on now."""
+    stamp = EXECUTED / f"{notebook.stem}.sha256"
+    kept = (EXECUTED / notebook.name).is_file() and stamp.is_file()
+    return kept and stamp.read_text() == fingerprint(notebook, profile)
+
+
+def is_injected(cell: nbformat.NotebookNode) -> bool:
+    """Whether papermill put this cell in, to set the profile."""
+    return "injected-parameters" in cell.metadata.get("tags", [])
+
+
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The executed notebook without papermill's marks; the cell it injected stays out of the page."""
     notebook.metadata.pop("papermill", None)
@@ -46,27 +62,25 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         tags = cell.metadata.get("tags", [])
-        if "injected-parameters" in tags:
+        if is_injected(cell):
             cell.metadata.tags = [*tags, "remove-cell"]
         elif not tags:
             cell.metadata.pop("tags", None)
     return notebook
 
 
-def execute(notebook: Path, profile: str, threads: int) -> str | None:
+def execute(notebook: Path, profile: str) -> str | None:
     """Runs one notebook; the end of its error output when it failed, else None."""
-    target, stamp = EXECUTED / notebook.name, EXECUTED / f"{notebook.stem}.sha256"
-    wanted = fingerprint(notebook, profile)
-    if target.is_file() and stamp.is_file() and stamp.read_text() == wanted:
+    if is_current(notebook, profile):
         print(f"  {notebook.name}: nothing has changed since its last run", flush=True)
         return None
-    raw = EXECUTED / f"{notebook.stem}.running.ipynb"
-    failure, cost = papermill(notebook, raw, profile, threads)
+    wanted, raw = fingerprint(notebook, profile), EXECUTED / f"{notebook.stem}.running.ipynb"
+    failure, cost = papermill(notebook, raw, profile)
     if failure:
         return failure
-    nbformat.write(clean(nbformat.read(raw, as_version=4)), target)
+    nbformat.write(clean(nbformat.read(raw, as_version=4)), EXECUTED / notebook.name)
     raw.unlink()
-    stamp.write_text(wanted)
+    (EXECUTED / f"{notebook.stem}.sha256").write_text(wanted)
     (EXECUTED / f"{notebook.stem}.cost.json").write_text(json.dumps(asdict(cost)))
     print(f"  {notebook.name}: {cost.seconds:.1f} s", flush=True)
     return None
@@ -81,12 +95,17 @@ class Cost:
     memory: int
 
 
-def papermill(notebook: Path, raw: Path, profile: str, threads: int) -> tuple[str | None, Cost]:
-    """Runs a notebook in a process of its own, into `raw`; the end of what it printed when it failed, and the cost."""
+def papermill(notebook: Path, raw: Path, profile: str, threads: int = 1) -> tuple[str | None, Cost]:
+    """Runs a notebook in a process of its own, into `raw`; the end of what it printed when it failed, and the cost.
+
+    Bundled networks need no network of the other kind, so their kernels reach none.
+    """
     command = [sys.executable, "-m", "papermill", str(notebook), str(raw), "--cwd", str(notebook.parent)]
     command += ["-k", "python3", "-p", "profile", profile, "--execution-timeout", str(CELL_TIMEOUT)]
     command += ["--no-progress-bar", "--log-level", "WARNING"]
     env = {**os.environ, "CI": "1", "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    if profile == "tiny":
+        env["IPYTHONDIR"] = str(OFFLINE)
     start = time.monotonic()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -102,7 +121,10 @@ def papermill(notebook: Path, raw: Path, profile: str, threads: int) -> tuple[st
 
 
 def execute_all(notebooks: list[Path], profile: str = "tiny") -> None:
-    """Runs every notebook, as many at once as there are cores (at most four); exits with the errors if any failed."""
+    """Runs every notebook, as many at once as there are cores (at most four); exits with the errors if any failed.
+
+    Each has one thread, on every machine: the last digits of what it prints, which tests compare, hang on it.
+    """
     EXECUTED.mkdir(parents=True, exist_ok=True)
     cores = os.cpu_count() or 1
     jobs = max(1, min(cores, len(notebooks), 4))
@@ -111,6 +133,6 @@ def execute_all(notebooks: list[Path], profile: str = "tiny") -> None:
     known = json.loads(COSTS.read_text(encoding="utf-8"))["notebooks"] if COSTS.is_file() else {}
     longest_first = sorted(notebooks, key=lambda n: known.get(n.stem, {}).get("cpu", 0), reverse=True)
     with ThreadPoolExecutor(jobs) as pool:
-        failures = [f for f in pool.map(lambda n: execute(n, profile, max(1, cores // jobs)), longest_first) if f]
+        failures = [f for f in pool.map(lambda n: execute(n, profile), longest_first) if f]
     if failures:
         sys.exit("\n\n".join(failures))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SOURCE_HELP = "The photograph, where it has moved; another one gets the same treatment."
 STYLE_HELP = "The style picture, where it has moved."
+MODEL_HELP = "The latent model of an edit, where it is neither the bundled one nor Stable Diffusion 1.5."
 
 
 def rerun(
@@ -24,6 +25,7 @@ def rerun(
     source: Annotated[Path | None, RESULT(metavar="FILE", help=SOURCE_HELP)] = None,
     style: Annotated[Path | None, RESULT(metavar="FILE", help=STYLE_HELP)] = None,
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
+    model: Annotated[str | None, MODELS(metavar="FOLDER or NAME", help=MODEL_HELP)] = None,
 ) -> None:
     """Make a result again and say whether every pixel is the same; exit code 1 when one is not.
 
@@ -39,7 +41,7 @@ def rerun(
 
         if output is not None:
             images.check_destination(output)
-        made = again(file, source, style, device)
+        made = again(file, source, style, device, model)
         if output is not None:
             keep_apart([output], list(made.files.values()))
             typer.echo(f"saved {made.save(output)}")

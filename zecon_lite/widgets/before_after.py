@@ -15,7 +15,7 @@ import traitlets
 from torch import Tensor
 
 from .. import images
-from .charts import joined, sheet, within
+from .charts import chosen, joined, sheet, within
 
 
 class BeforeAfter(anywidget.AnyWidget):
@@ -75,9 +75,4 @@ class BeforeAfter(anywidget.AnyWidget):
 
     @traitlets.validate("result")
     def _in_range(self, proposal: dict[str, Any]) -> int:
-        value = proposal["value"]
-        if self.names and not 0 <= value < len(self.names):
-            raise traitlets.TraitError(
-                f"result must be 0 to {len(self.names) - 1} ({', '.join(self.names)}); got {value}"
-            )
-        return value
+        return chosen(proposal, self.names)

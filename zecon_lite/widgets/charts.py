@@ -1,4 +1,4 @@
-"""What figures share: files joined, many pictures in one, an index kept in range, the check of the source."""
+"""What figures share: files joined, many pictures in one, an index in range, the check of the source."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+import traitlets
 from PIL import Image
 from torch import Tensor
 
@@ -23,6 +25,14 @@ def joined(*names: str) -> str:
 def within(index: int, choices: Sequence[object]) -> int:
     """The index, as long as it is one of these choices; of fewer the last one, and 0 where there are none."""
     return max(0, min(index, len(choices) - 1))
+
+
+def chosen(proposal: dict[str, Any], names: Sequence[str]) -> int:
+    """The index that is proposed for a trait. Raises TraitError where there are names, and it is none of theirs."""
+    trait, value = proposal["trait"].name, proposal["value"]
+    if names and not 0 <= value < len(names):
+        raise traitlets.TraitError(f"{trait} must be 0 to {len(names) - 1} ({', '.join(names)}); got {value}")
+    return value
 
 
 def sheet(pictures: Tensor) -> tuple[bytes, int]:

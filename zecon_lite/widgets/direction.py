@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..losses.clip import Embedder
 from ..profiles import nearest
-from .charts import check_sources, joined, sheet, within
+from .charts import check_sources, chosen, joined, sheet, within
 
 
 class DirectionExplorer(anywidget.AnyWidget):
@@ -131,11 +131,7 @@ class DirectionExplorer(anywidget.AnyWidget):
 
     @traitlets.validate("prompt", "result")
     def _in_range(self, proposal: dict[str, Any]) -> int:
-        name, value = proposal["trait"].name, proposal["value"]
-        choices = self.prompts if name == "prompt" else self.names
-        if choices and not 0 <= value < len(choices):
-            raise traitlets.TraitError(f"{name} must be 0 to {len(choices) - 1} ({', '.join(choices)}); got {value}")
-        return value
+        return chosen(proposal, self.prompts if proposal["trait"].name == "prompt" else self.names)
 
 
 def _named(results: Tensor, names: Sequence[str] | None) -> Sequence[str]:

@@ -24,7 +24,7 @@ from .. import images
 from ..denoiser import UNetDenoiser
 from ..profiles import Models, nearest
 from ..state import Step
-from .charts import joined, within
+from .charts import chosen, joined, within
 
 Extractor = Callable[[Tensor], Tensor | Mapping[Any, Tensor]]
 """Pictures (B, 3, H, W) -> features (B, C, h, w), or those of several layers by name."""
@@ -190,11 +190,8 @@ class SimilarityExplorer(anywidget.AnyWidget):
 
     @traitlets.validate("layer", "step")
     def _in_range(self, proposal: dict[str, Any]) -> int:
-        name, value = proposal["trait"].name, proposal["value"]
-        choices = [layer["name"] for layer in self.layers] if name == "layer" else self.step_names
-        if choices and not 0 <= value < len(choices):
-            raise traitlets.TraitError(f"{name} must be 0 to {len(choices) - 1} ({', '.join(choices)}); got {value}")
-        return value
+        layers = [layer["name"] for layer in self.layers]
+        return chosen(proposal, layers if proposal["trait"].name == "layer" else self.step_names)
 
     @traitlets.validate("tau")
     def _above_zero(self, proposal: dict[str, Any]) -> float:

@@ -139,9 +139,12 @@ const zecon = (() => {
     }
   }
 
+  /** alpha_bar of the position before `i`; before the first there is no noise. */
+  const before = (schedule, i) => (i > 0 ? schedule.alphas_cumprod[i - 1] : 1);
+
   /** One DDIM step without fresh noise; guidance shifts eps by sqrt(1 - a) times the gradient. */
   function ddimStep(schedule, x, i, p, grad) {
-    const a = schedule.alphas_cumprod[i], previous = i > 0 ? schedule.alphas_cumprod[i - 1] : 1;
+    const a = schedule.alphas_cumprod[i], previous = before(schedule, i);
     const eps = mix(1, p.eps, Math.sqrt(1 - a), grad);
     const x0 = mix(1 / Math.sqrt(a), x, -Math.sqrt(1 / a - 1), eps);
     return mix(Math.sqrt(previous), x0, Math.sqrt(1 - previous), eps);
@@ -159,7 +162,7 @@ const zecon = (() => {
   async function* sample(networks, schedule, recipe, x, positions, source, texts, random) {
     for (const i of positions) {
       random.normal(x.length); // the step's fresh noise: drawn as the package does, and unused by deterministic DDIM
-      const a = schedule.alphas_cumprod[i], previous = i > 0 ? schedule.alphas_cumprod[i - 1] : 1;
+      const a = schedule.alphas_cumprod[i], previous = before(schedule, i);
       const noise = random.normal(x.length);
       const looks = [0, 1].map(() => views(recipe.views, recipe.size, random));
       const places = recipe.maps.map((n) => random.permutation(n).slice(0, Math.min(n, recipe.patches)));
