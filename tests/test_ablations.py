@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 from conftest import ROOT
 
-from zecon_lite import PROFILES, RECIPES
+from zecon_lite import RECIPES
 from zecon_lite.evaluate import MEASURES
 from zecon_lite.tiny import world
 
@@ -154,8 +154,3 @@ def test_the_differences_are_taken_scene_by_scene(script):
     ten = lines["10", "style_accuracy_a"]
     assert [ten[key] for key in ("difference", "difference_low", "difference_high")] == ["0.25"] * 3
     assert lines["25", "style_accuracy_a"]["difference"] == lines["source", "style_accuracy_a"]["difference"] == ""
-
-
-def test_it_is_said_that_there_is_one_clip_as_long_as_there_is_one(script):
-    assert PROFILES["tiny"].clips is None, "now several can be compared: make it a knob"
-    assert "not compared" in script.only_one_clip() and "`imagenet256`" in script.only_one_clip()

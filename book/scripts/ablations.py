@@ -32,7 +32,7 @@ from measure import (
     write,
 )
 
-from zecon_lite import PROFILES, RECIPES, Models, Recipe, load_models, metrics, show
+from zecon_lite import RECIPES, Models, Recipe, load_models, metrics, show
 from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, Row, of_recipe
 from zecon_lite.evaluate import COSTS, MEASURES, cell, compare
 from zecon_lite.tiny import world
@@ -199,7 +199,7 @@ def of(found: Sequence[Mapping[str, str]], knob: str) -> dict[str, dict[str, Map
 def fragments(found: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Every table and every sentence with a number in it, by the name of its file."""
     tables = {f"ablations_{name}.md": table(of(found, name), knob.name) for name, knob in KNOBS.items()}
-    return {"ablations_setup.md": setup(found), "ablations_clip.md": only_one_clip(), **tables}
+    return {"ablations_setup.md": setup(found), **tables}
 
 
 def setup(found: Sequence[Mapping[str, str]]) -> str:
@@ -233,15 +233,6 @@ def told_cell(line: Mapping[str, str]) -> str:
         return cell(float(line["mean"]))
     star = line["difference"] and (float(line["difference_low"]) > 0 or float(line["difference_high"]) < 0)
     return cell([float(line[end]) for end in ("mean", "low", "high")]) + (" \\*" if star else "")
-
-
-def only_one_clip() -> str:
-    """Whether CLIP models can be compared."""
-    several = [f"`{name}`" for name, profile in PROFILES.items() if profile.clips is not None]
-    return (
-        "One CLIP is bundled, so it is not compared with another: the profile `tiny` has no second one. "
-        f"The profiles {', '.join(several)} name an ensemble, of published networks.\n"
-    )
 
 
 # -------------------------------------------------------------------------------------------------------- the pictures
