@@ -187,10 +187,11 @@ def shrink(monkeypatch, size=None):
     import timm
     from torchvision.models import vgg
 
+    width = 16 if size is None else 8
     config, create = open_clip.get_model_config, timm.create_model
     for name, profile in profiles.PROFILES.items():
         if name != "tiny":
-            small = dataclasses.replace(profile.unet, model_channels=16, num_head_channels=16, norm_groups=16)
+            small = dataclasses.replace(profile.unet, model_channels=width, num_head_channels=width, norm_groups=width)
             small = dataclasses.replace(profile, unet=small, size=size or profile.size)
             monkeypatch.setitem(profiles.PROFILES, name, small)
     monkeypatch.setattr(open_clip, "get_model_config", lambda name: _small_clip(config(name), size))
