@@ -1,8 +1,8 @@
 """Guides with every CLIP that was ever bundled: python book/scripts/clips.py writes what "Which CLIP" shows.
 
 The recipe `zecon` and all other networks are as they are. Earlier CLIPs come from the history of this repository, which
-a shallow clone lacks. Into book/assets go the numbers (clips.csv, a line for each CLIP and measure) and the table made
-from them (clips.md). Finished pictures are kept in build/evaluation; `--fragments` writes the table alone.
+a shallow clone lacks. Into book/assets go the numbers (clips.csv, a line for each CLIP and measure) and the tables
+made from them (clips.md). Finished pictures are kept in build/evaluation; `--fragments` writes these alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from zecon_lite.tiny.networks import WordTokenizer, build_clip
 
 TABLE, FRAGMENT = ASSETS / "clips.csv", ASSETS / "clips.md"
 FILE = Path("zecon_lite/tiny/weights/clip.safetensors")
-CARD = ("objective", "held_out", "sha256")    # what the table says of a CLIP besides the samples it has seen
+CARD = ("objective", "held_out", "sha256")    # what is said of a CLIP besides the samples it has seen
 COLUMNS = (*ablations.COLUMNS, *CARD)
 
 
@@ -47,7 +47,7 @@ class Version:
 
     @property
     def told(self) -> dict[str, str]:
-        """What the table says of it, by the names of CARD."""
+        """What is said of it, by the names of CARD."""
         digest, held_out = hashlib.sha256(self.file).hexdigest(), self.card["scores"]["object_held_out_pairs"]
         return dict(zip(CARD, (self.card["objective"], str(held_out), digest), strict=True))
 
@@ -79,28 +79,28 @@ def versions(root: Path = ROOT) -> list[Version]:
     return [Version(git("show", f"{commit}:{FILE}"), card) for commit, card in zip(commits, cards, strict=True)]
 
 
-def table(found: Sequence[Mapping[str, str]]) -> str:
-    """What was run, and a line for each CLIP, the bundled one's in bold."""
-    run, rows = found[0], []
+def tables(found: Sequence[Mapping[str, str]]) -> str:
+    """How each CLIP was trained, what was run, and what it leads to; the bundled one in bold."""
+    run, how, led = found[0], [], []
     for samples, measures in of(found, "clip").items():
         line = next(iter(measures.values()))
-        count = f"{int(samples):,}"
-        training = line["objective"].replace("multi-positive InfoNCE, ", "").replace("L2 <= ", "up to ")
-        rows.append([f"**{count}**" if line["own"] == "yes" else count, training, f"{float(line['held_out']):.2f}",
-                     *(told_cell(measures[key]) for key in SHOWN)])
-    headings = ["samples", "trained with, beyond InfoNCE", "objects in styles unseen with them",
-                *({**MEASURES, **COSTS}[key] for key in SHOWN)]
+        name = f"**{int(samples):,}**" if line["own"] == "yes" else f"{int(samples):,}"
+        training = line["objective"].replace("multi-positive InfoNCE, ", "").replace("<=", "≤")
+        how.append([name, training, f"{float(line['held_out']):.2f}"])
+        led.append([name, *(told_cell(measures[key]) for key in SHOWN)])
     return (
-        f"{run['scenes']} held-out scenes (the first is {run['first_scene']}), each in {len(run['styles'].split())} "
-        f"styles with the seed {run['seeds']}: {run['n']} pictures for each CLIP. Made on: {run['made_on']}.\n\n"
-        + markdown(headings, rows)
+        markdown(["samples seen", "trained with, beyond InfoNCE", "objects named in styles unseen with them"], how)
+        + f"\n{run['scenes']} held-out scenes (the first is {run['first_scene']}), each in "
+        f"{len(run['styles'].split())} styles with the seed {run['seeds']}: {run['n']} pictures for each CLIP. "
+        f"Made on: {run['made_on']}.\n\n"
+        + markdown(["samples seen", *({**MEASURES, **COSTS}[key] for key in SHOWN)], led)
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=8)
-    parser.add_argument("--fragments", action="store_true", help="write the table alone, from the numbers there")
+    parser.add_argument("--fragments", action="store_true", help="write the tables alone, from the numbers there")
     args = parser.parse_args()
     if not args.fragments:
         models, known = load_models("tiny", "cpu"), versions()
@@ -113,7 +113,7 @@ def main() -> None:
         told = {version.samples: version.told for version in known}
         found = [{**line, **told[line["value"]]} for line in lines(measured, names)]
         write(TABLE, as_csv([{column: line[column] for column in COLUMNS} for line in found]))
-    write(FRAGMENT, table(read_csv(TABLE)))
+    write(FRAGMENT, tables(read_csv(TABLE)))
 
 
 if __name__ == "__main__":
