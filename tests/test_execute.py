@@ -43,6 +43,19 @@ def test_a_notebook_is_run_again_when_its_cells_or_the_package_have_changed(tmp_
     assert execute.fingerprint(path, "imagenet256") != before, "another profile is another run"
 
 
+def test_a_notebook_is_run_again_when_something_else_is_installed(tmp_path, monkeypatch):
+    path = notebook(tmp_path / "one.ipynb", "x = 1")
+    before = execute.fingerprint(path, "tiny")
+    assert execute.fingerprint(path, "tiny") == before
+    monkeypatch.setattr(execute, "distributions", lambda: [SimpleNamespace(name="torch", version="9.9")])
+    assert execute.fingerprint(path, "tiny") != before
+
+
+def test_a_kernel_has_one_thread_on_every_machine(tmp_path):
+    code = "import os\nassert os.environ['OMP_NUM_THREADS'] == os.environ['MKL_NUM_THREADS'] == '1'"
+    assert execute.papermill(notebook(tmp_path / "one.ipynb", code), tmp_path / "ran.ipynb", "tiny")[0] is None
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A package, one notebook, and a papermill that notes its calls in `project.ran`, where it would run anything."""

@@ -1,6 +1,6 @@
 """Runs notebooks with papermill, several at once, and keeps the results in build/executed.
 
-A notebook is run again only when it, the package or the profile has changed since its last run.
+A notebook is run again only when it, the package, the profile or what is installed has changed since its last run.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ CELL_TIMEOUT = 600          # seconds; a whole notebook should need less than si
 
 
 def fingerprint(notebook: Path, profile: str) -> str:
-    """One hash of everything that a run depends on: the cells, the package with its weights, the profile, and what is
-    installed."""
+    """One hash of all that a run depends on: cells, the package with its weights, the profile, what is installed."""
     cells = [(c.cell_type, c.source, c.metadata) for c in nbformat.read(notebook, as_version=4).cells]
     installed = sorted(f"{d.name} {d.version}" for d in distributions())
     return package(json.dumps([profile, cells, sys.version, installed]).encode())
@@ -98,7 +97,7 @@ class Cost:
 def papermill(notebook: Path, raw: Path, profile: str, threads: int = 1) -> tuple[str | None, Cost]:
     """Runs a notebook in a process of its own, into `raw`; the end of what it printed when it failed, and the cost.
 
-    Bundled networks need no network of the other kind, so their kernels reach none.
+    The bundled profile needs no connection, and its kernels get none.
     """
     command = [sys.executable, "-m", "papermill", str(notebook), str(raw), "--cwd", str(notebook.parent)]
     command += ["-k", "python3", "-p", "profile", profile, "--execution-timeout", str(CELL_TIMEOUT)]
