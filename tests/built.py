@@ -21,7 +21,7 @@ import execute
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path: Path, parent: pytest.Collector):
     found = yield
-    if file_path.suffix == ".ipynb" and execute.is_current(file_path, "tiny"):
+    if file_path.suffix == ".ipynb" and execute.is_current(file_path, execute.fingerprint(file_path, "tiny")):
         return [BuiltFile.from_parent(parent, path=file_path)]
     return found
 

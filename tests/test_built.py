@@ -47,7 +47,7 @@ def test_what_is_not_marked_is_not_compared(cells):
 @pytest.mark.parametrize("current", [True, False])
 def test_nbval_runs_what_has_changed_since(cells, request, tmp_path, monkeypatch, current):
     cells("0.25", "0.25")
-    monkeypatch.setattr(execute, "is_current", lambda notebook, profile: current)
+    monkeypatch.setattr(execute, "is_current", lambda notebook, wanted: current)
     hook = built.pytest_collect_file(tmp_path / "one.ipynb", request.session)
     next(hook)
     with pytest.raises(StopIteration) as found:

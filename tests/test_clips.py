@@ -80,7 +80,7 @@ def test_the_page_s_tables_are_the_file_s_numbers(script, found):
     assert script.TABLE.read_text(encoding="utf-8") == script.as_csv(found)
     assert "{include} assets/clips.md" in PAGE
     for at, line in enumerate(found):
-        if line["measure"] in script.SHOWN:
+        if line["measure"] in script.ablations.SHOWN:
             assert script.tables([*found[:at], {**line, "mean": "7.4321"}, *found[at + 1 :]]) != script.tables(found)
 
 

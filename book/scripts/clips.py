@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ablations
-from ablations import OWN, SHOWN, lines, of, told_cell
+from ablations import OWN, lines, of
 from measure import ASSETS, CACHE, ROOT, as_csv, markdown, read_csv, write
 from safetensors.torch import load
 
 from zecon_lite import RECIPES, Models, load_models, weights
 from zecon_lite.benchmark import Benchmark, of_recipe
-from zecon_lite.evaluate import COSTS, MEASURES, compare
+from zecon_lite.evaluate import compare
 from zecon_lite.models.clip import Clip
 from zecon_lite.tiny import bundled, world
 from zecon_lite.tiny.networks import WordTokenizer, build_clip
@@ -81,19 +81,18 @@ def versions(root: Path = ROOT) -> list[Version]:
 
 def tables(found: Sequence[Mapping[str, str]]) -> str:
     """How each CLIP was trained, what was run, and what it leads to; the bundled one in bold."""
-    run, how, led = found[0], [], []
-    for samples, measures in of(found, "clip").items():
+    run, how = found[0], []
+    led = {f"{int(samples):,}": measures for samples, measures in of(found, "clip").items()}
+    for samples, measures in led.items():
         line = next(iter(measures.values()))
-        name = f"**{int(samples):,}**" if line["own"] == "yes" else f"{int(samples):,}"
         training = line["objective"].replace("multi-positive InfoNCE, ", "").replace("<=", "≤")
-        how.append([name, training, f"{float(line['held_out']):.2f}"])
-        led.append([name, *(told_cell(measures[key]) for key in SHOWN)])
+        how.append([f"**{samples}**" if line["own"] == "yes" else samples, training, f"{float(line['held_out']):.2f}"])
     return (
         markdown(["samples seen", "trained with, beyond InfoNCE", "objects named in styles unseen with them"], how)
         + f"\n{run['scenes']} held-out scenes (the first is {run['first_scene']}), each in "
         f"{len(run['styles'].split())} styles with the seed {run['seeds']}: {run['n']} pictures for each CLIP. "
         f"Made on: {run['made_on']}.\n\n"
-        + markdown(["samples seen", *({**MEASURES, **COSTS}[key] for key in SHOWN)], led)
+        + ablations.table(led, "samples seen")
     )
 
 

@@ -42,11 +42,10 @@ def package(more: bytes) -> str:
     return digest.hexdigest()
 
 
-def is_current(notebook: Path, profile: str) -> bool:
-    """Whether the run that is kept is one of all that the notebook's run depends on now."""
+def is_current(notebook: Path, wanted: str) -> bool:
+    """Whether the run that is kept has this fingerprint."""
     stamp = EXECUTED / f"{notebook.stem}.sha256"
-    kept = (EXECUTED / notebook.name).is_file() and stamp.is_file()
-    return kept and stamp.read_text() == fingerprint(notebook, profile)
+    return (EXECUTED / notebook.name).is_file() and stamp.is_file() and stamp.read_text() == wanted
 
 
 def is_injected(cell: nbformat.NotebookNode) -> bool:
@@ -70,10 +69,11 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def execute(notebook: Path, profile: str) -> str | None:
     """Runs one notebook; the end of its error output when it failed, else None."""
-    if is_current(notebook, profile):
+    wanted = fingerprint(notebook, profile)
+    if is_current(notebook, wanted):
         print(f"  {notebook.name}: nothing has changed since its last run", flush=True)
         return None
-    wanted, raw = fingerprint(notebook, profile), EXECUTED / f"{notebook.stem}.running.ipynb"
+    raw = EXECUTED / f"{notebook.stem}.running.ipynb"
     failure, cost = papermill(notebook, raw, profile)
     if failure:
         return failure
