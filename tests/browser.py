@@ -65,7 +65,8 @@ def serve(folder: Path) -> Iterator[str]:
 
 def visit(page, address: str) -> None:
     """Opens a page of the book as readers do: widgets and formulas are drawn when one is near, or a key is pressed."""
-    page.goto(address, wait_until="networkidle")
+    page.goto(address)    # until it is loaded: a busy machine's network may be idle before the page listens for keys
+    page.wait_for_load_state("networkidle")
     page.keyboard.press("Shift")
     page.wait_for_load_state("networkidle")
 

@@ -134,7 +134,7 @@ def test_a_graphics_card_paints_it_too(card_page, drawn):
 
 
 def test_the_page_restyles_a_picture_stops_goes_on_and_hands_it_out(page, address, tmp_path):
-    page.goto(f"{address}/book/in_your_browser.html", wait_until="networkidle")
+    page.goto(f"{address}/book/in_your_browser.html")
     assert part(page, "work").is_hidden()
     part(page, "load").click()
     part(page, "work").wait_for(state="visible", timeout=120_000)
@@ -211,7 +211,7 @@ def obedient(page, address):
     """The page with its controls shown, and a worker that only does what a test says."""
     script(page.context, OBEDIENT)
     page.add_init_script(CHANNEL)
-    page.goto(f"{address}/book/in_your_browser.html", wait_until="networkidle")
+    page.goto(f"{address}/book/in_your_browser.html")
     part(page, "load").click()
     until(page, "Ready")
     return page
@@ -348,7 +348,7 @@ def test_controls_say_what_they_are_set_to_and_the_first_has_the_focus(obedient)
     "onmessage = () => postMessage({ failed: 'weights.bin could not be read (503)' });", "throw new Error('a slip');",
 ])
 def test_a_failed_load_may_be_tried_again(page, address, broken):
-    page.goto(f"{address}/book/in_your_browser.html", wait_until="networkidle")
+    page.goto(f"{address}/book/in_your_browser.html")
     script(page.context, broken)
     part(page, "load").click()
     until(page, "That did not work")

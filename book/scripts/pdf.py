@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 from pypdf import PdfReader, PdfWriter
 
 sys.path.insert(0, str(ROOT / "tests"))
-from browser import find_browser, serve
+from browser import find_browser, serve, visit
 
 HTML, TARGET = ROOT / "build/_build/html", ROOT / "build/zecon_lite.pdf"
 NOTE = "On the page of the book, this figure answers to mouse and keyboard."
@@ -43,8 +43,7 @@ def order() -> list[tuple[str | None, str]]:
 
 def opened(page: Page, address: str) -> str:
     """Opens a page, waits until formulas and widgets are drawn, and returns its title."""
-    page.goto(address, wait_until="networkidle")
-    page.keyboard.press("Shift")    # widgets and formulas are drawn when the reader does anything
+    visit(page, address)
     page.evaluate("() => document.querySelectorAll('img').forEach((picture) => { picture.loading = 'eager'; })")
     page.wait_for_load_state("networkidle")
     page.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
