@@ -115,12 +115,13 @@ def test_the_result_is_named_after_photograph_and_prompt_and_said(photo, negativ
 def test_the_options_reach_the_method(photo, negative):
     done = run(
         "stylize", photo, "a sketch", "--recipe", "sdedit", "--steps", 9, "--skip", 4, "--seed", 3, "--strength", 0.25,
-        "--source-prompt", "a cat", "-w", "mse=2.5", "-w", "zecon=0.5", "--size", 32, "--fit", "crop",
+        "--returns", 2, "--source-prompt", "a cat", "-w", "mse=2.5", "-w", "zecon=0.5", "--size", 32, "--fit", "crop",
     )
     assert done.exit_code == 0
     (call,) = negative
     recipe = call["recipe"]
     assert (recipe.name, recipe.steps, recipe.skip, recipe.strength) == ("sdedit", 9, 4, 0.25)
+    assert recipe.returns == 2
     assert recipe.weights["mse"] == 2.5 and recipe.weights["zecon"] == 0.5
     assert (call["seed"], call["source_prompt"]) == (3, "a cat")
     assert call["source"].shape == (1, 3, 32, 32)

@@ -11,7 +11,7 @@ from toys import GaussianDenoiser
 from zecon_lite import RECIPES, Recipe, images, stylize
 from zecon_lite.augment import Views
 from zecon_lite.recipes import LOSSES, Task, inverted, inverted_as_noise, noised
-from zecon_lite.samplers import ddim_step, ddpm_step, invert, look, sample
+from zecon_lite.samplers import ddim_step, ddpm_step, invert, look, randn_like, sample
 from zecon_lite.schedule import Schedule
 from zecon_lite.ways import inverted_as_released
 
@@ -96,6 +96,47 @@ def test_the_stochastic_way_in_is_one_jump_of_the_forward_process():
 def test_positions_lead_from_the_first_kept_step_down_to_zero():
     assert Recipe("r", "", {}, steps=10, skip=6).positions == [3, 2, 1, 0]
     assert Recipe("r", "", {}, steps=10, skip=6, resample_first=3).positions == [3, 3, 3, 2, 1, 0]
+    assert Recipe("r", "", {}, steps=10, skip=6, resample_first=3).guided == 6
+
+
+def test_a_run_turns_back_where_it_is_told_and_nothing_guides_its_last_way_down():
+    once, twice = (Recipe("r", "", {}, steps=12, skip=1, returns=n) for n in (1, 2))
+    down, last = [10, 9, 8, 7, 6, 5, 4], [7, 6, 5, 4, 3, 2, 1, 0]
+    assert (once.positions, once.guided) == (down + last, 7)
+    assert (twice.positions, twice.guided) == ([*down, 7, 6, 5, 4, *last], 11)
+    late = Recipe("r", "", {}, steps=5, skip=3, returns=1)    # it begins below where it would turn
+    assert (late.positions, late.guided) == ([1, 1, 0], 1)
+    topped = Recipe("r", "", {}, steps=12, skip=1, returns=1, resample_first=2, turn=(0, 1))
+    assert (topped.positions, topped.guided) == ([10, *range(10, -1, -1), *range(10, -1, -1)], 12)
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"returns": -1}, "returns must be at least 0; got -1"),
+    ({"turn": (0.6, 0.4)}, r"two shares of the way to noise, the lower one first; got \(0.6, 0.4\)"),
+    ({"turn": (0.4, 640)}, r"two shares of the way to noise, the lower one first; got \(0.4, 640\)"),
+])
+def test_a_return_that_cannot_be_is_refused(changes, told):
+    with pytest.raises(ValueError, match=told):
+        Recipe("r", "", {}, **changes)
+
+
+def test_a_run_with_returns_is_two_walks_with_a_climb_between_them(source, models):
+    result = quick(source, models=models, seed=3, skip=2, returns=2)
+    recipe, generator = result.recipe, torch.Generator().manual_seed(3)
+    denoiser, task = models.denoiser.respace(10), Task(source, "a pencil sketch")
+    guidance = recipe.guidance(task, models, denoiser, generator)
+    parts = {"step": recipe.step, "generator": generator}
+    x = recipe.forward(denoiser, source, 7, generator)
+    plan = [7, 6, 5, 4, 3, 6, 5, 4, 3]
+    *_, turned = sample(denoiser, x, plan, guidance=guidance, source=source, **parts)
+    x = turned.x
+    for i in (3, 4, 5, 6):
+        x = denoiser.schedule.renoised(x, i, randn_like(x, generator))
+    *_, last = sample(denoiser, x, range(6, -1, -1), **parts)
+    assert torch.equal(last.x.clamp(-1, 1), result.image)
+    assert [step.i for step in result.steps] == [*plan, *range(6, -1, -1)]
+    assert [bool(step.losses) for step in result.steps] == [True] * 9 + [False] * 7
+    assert result.metadata()["returns"] == "2"
 
 
 def test_one_weight_can_be_changed_alone():

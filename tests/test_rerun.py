@@ -98,7 +98,8 @@ def test_a_guided_picture_comes_out_the_same(folder, recipe, options):
 
 def test_a_picture_made_in_python_needs_its_source_and_is_the_same(folder, models):
     source = torch.cat([images.fit(images.photograph(name), 64, "crop") for name in ("cat", "rocket")])
-    result = stylize(source, ["a sketch", "a mosaic"], models=models, recipe="sdedit", steps=5, skip=2, batch=2)
+    asked = {"recipe": "sdedit", "steps": 5, "skip": 2, "returns": 1, "batch": 2}
+    result = stylize(source, ["a sketch", "a mosaic"], models=models, **asked)
     paths = result.save(folder / "out.png")
     with pytest.raises(ValueError, match=r"out_3.png was made in Python, from a source that came from no file"):
         rerun(paths[3])

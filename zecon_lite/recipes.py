@@ -60,6 +60,9 @@ class Recipe:
     are left out, so the run starts at position steps - skip - 1. strength: see `Guidance`. views: what CLIP is shown
     in patches. same_views: see `ClipDirection`. patches, tau: see `ZeCon`. cuts, templates: see `ClipEnsemble`.
     resample_first: how often the first position is taken. climb: how the picture is noised up again for that.
+    returns: how often the run, once down at `turn[0]`, is noised up again to `turn[1]`, both as shares of the way to
+    noise, and comes down again; the last time nothing guides it. RePaint (arXiv 2201.09865) calls it resampling,
+    FreeDoM (arXiv 2303.09833) time travel; there every return is guided.
     restart_when: after which steps, but the first position's and the last, the run begins again with other noise;
     attempts: how often it may begin, the last time for good. finish: what is made of the last step.
     fresh_source_noise: True draws the source's noise anew for each loss, as released; False once for a step.
@@ -84,6 +87,8 @@ class Recipe:
     templates: Callable[[], Sequence[str]] = imagenet_templates
     resample_first: int = 1
     climb: ClimbRule = Schedule.renoised
+    returns: int = 0
+    turn: tuple[float, float] = (0.36, 0.64)
     restart_when: Callable[[Step], bool] | None = None
     attempts: int = 1
     finish: Finish = stepped
@@ -106,16 +111,38 @@ class Recipe:
             raise ValueError(
                 f"resample_first and attempts must be at least 1; got {self.resample_first} and {self.attempts}"
             )
+        if self.returns < 0:
+            raise ValueError(f"returns must be at least 0; got {self.returns}")
+        if not 0 <= self.turn[0] <= self.turn[1] <= 1:
+            raise ValueError(f"turn must be two shares of the way to noise, the lower one first; got {self.turn}")
 
     @property
     def positions(self) -> list[int]:
-        """The plan: the first position as often as asked, then down to 0.
+        """The plan: the first position as often as asked, then down to 0, or to where the run turns back up.
 
         >>> RECIPES["diffuseit_text"].positions[:12]
         [59, 59, 59, 59, 59, 59, 59, 59, 59, 59, 58, 57]
+        >>> replace(RECIPES["zecon"], steps=8, skip=1, returns=2).positions
+        [6, 5, 4, 3, 4, 3, 4, 3, 2, 1, 0]
         """
         first = self.steps - self.skip - 1
-        return [first] * (self.resample_first - 1) + list(range(first, -1, -1))
+        top = [first] * (self.resample_first - 1)
+        if not self.returns:
+            return [*top, *range(first, -1, -1)]
+        low, high = self._turning
+        again = [*range(high, low - 1, -1)] * (self.returns - 1)
+        return [*top, *range(first, low - 1, -1), *again, *range(high, -1, -1)]
+
+    @property
+    def guided(self) -> int:
+        """How many steps of the plan are guided: all, or all but those of the last return."""
+        return len(self.positions) - (self._turning[1] + 1 if self.returns else 0)
+
+    @property
+    def _turning(self) -> tuple[int, int]:
+        """The positions where the run turns, down below and up above."""
+        low, high = (min(round(share * (self.steps - 1)), self.steps - self.skip - 1) for share in self.turn)
+        return low, high
 
     @property
     def active(self) -> dict[str, Weight]:
@@ -146,6 +173,7 @@ class Recipe:
         steps: int | None = None,
         skip: int | None = None,
         strength: float | None = None,
+        returns: int | None = None,
     ) -> Recipe:
         """The recipe with some numbers replaced; weights are merged into its own, so one can be changed alone.
 
@@ -157,7 +185,7 @@ class Recipe:
         """
         if steps is not None and skip is None:
             skip = min(round(self.skip * steps / self.steps), steps - 1)
-        given: dict[str, Any] = {"steps": steps, "skip": skip, "strength": strength}
+        given: dict[str, Any] = {"steps": steps, "skip": skip, "strength": strength, "returns": returns}
         own = {name: w.item() if hasattr(w, "item") else w for name, w in (weights or {}).items()}
         return replace(
             self, weights={**self.weights, **own}, **{k: v for k, v in given.items() if v is not None}

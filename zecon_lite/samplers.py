@@ -69,6 +69,7 @@ def sample(
     step: StepRule = ddpm_step,
     climb: ClimbRule = Schedule.renoised,
     previous: Step | None = None,
+    guided: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Iterator[Step]:
     """Walk the reverse process, yielding one `Step` per entry of `positions`.
@@ -76,12 +77,13 @@ def sample(
     x: (B, 3, H, W), a noisy picture that stands at positions[0]. Where the plan climbs, the picture is noised up again
     one forward step at a time by `climb`. With guidance, `source` (B, 3, H, W) is what the losses compare with.
     previous: the step before the first one, where the walk goes on from another; for losses that compare with it.
+    guided: how many of the first steps guidance has a say in; all without it.
     Draws per step, in this order, each through `randn_like`: climbing noise, step noise, then the source's noise.
     Raises ValueError for positions outside the schedule or left out on the way down, guidance without a source, or
     shapes that differ.
     """
     _check_plan(denoiser, x, positions, guidance, source)
-    return _walk(denoiser, x, positions, guidance, source, step, climb, previous, generator)
+    return _walk(denoiser, x, positions, guidance, source, step, climb, previous, guided, generator)
 
 
 def _walk(
@@ -93,10 +95,13 @@ def _walk(
     step: StepRule,
     climb: ClimbRule,
     done: Step | None,
+    guided: int | None,
     generator: torch.Generator | None,
 ) -> Iterator[Step]:
     s, at = denoiser.schedule, positions[0]
-    for i in positions:
+    for number, i in enumerate(positions):
+        if number == guided:
+            guidance = None
         for to in range(at + 1, i + 1):  # the plan climbs: forget a little
             x = climb(s, x, to, randn_like(x, generator))
         noise = randn_like(x, generator)

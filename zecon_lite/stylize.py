@@ -74,6 +74,7 @@ class Result:
             "skip": str(self.recipe.skip),
             "batch": str(len(self.image)),
             "strength": "none" if self.recipe.strength is None else f"{self.recipe.strength:g}",
+            "returns": str(self.recipe.returns),
         }
         return {**known, **self.settings, **({KEY: json.dumps(self.record)} if self.record else {})}
 
@@ -108,6 +109,7 @@ def stylize(
     steps: int | None = None,
     skip: int | None = None,
     strength: float | None = None,
+    returns: int | None = None,
 ) -> Result:
     """The source restyled by a recipe.
 
@@ -116,7 +118,7 @@ def stylize(
     prompt: what it should look like, one for all or one per picture. source_prompt: what it looks like now.
     style: a picture to take the style from, for recipes that read one, or one per source; (1 or B, 3, h, w) in [-1, 1]
     of any size: its centre is fitted to the source. batch: how often each source is restyled. on_step: called with
-    every `Step`; raise in it to stop early. weights, steps, skip, strength: changes to the recipe (see
+    every `Step`; raise in it to stop early. weights, steps, skip, strength, returns: changes to the recipe (see
     `Recipe.changed`). The same seed gives the same picture; with another batch size it may differ.
     recipe: a name or a `Recipe` of your own. With the bundled networks a recipe's `small` has its way: start from
     `RECIPES[...].fitted_to(models)` to have yours.
@@ -125,7 +127,9 @@ def stylize(
     """
     models = models or load_models()
     seed = check_seed(seed)
-    recipe = _recipe(recipe, models).changed(weights=weights, steps=steps, skip=skip, strength=strength)
+    recipe = _recipe(recipe, models).changed(
+        weights=weights, steps=steps, skip=skip, strength=strength, returns=returns
+    )
     task = _task(source, prompt, source_prompt, style, batch, models)
     check(recipe, task)
     warn(recipe, task)
@@ -165,6 +169,7 @@ def _walk(
     denoiser = models.denoiser.respace(recipe.steps)
     guidance = recipe.guidance(task, models, denoiser, generator)
     parts: dict[str, Any] = {"guidance": guidance, "source": task.source, "step": recipe.step, "climb": recipe.climb}
+    parts |= {"guided": recipe.guided, "generator": generator}
     plan, last = recipe.positions, None
     with bar(len(plan), recipe.name if task.prompt is None else f"{recipe.name}: {task.prompt}") as progress:
         for left in range(recipe.attempts - 1, -1, -1):
@@ -172,7 +177,7 @@ def _walk(
             with torch.no_grad():
                 x = recipe.forward(denoiser, task.source, plan[0], generator)
             # After a failed attempt the first step is compared with its last one, as in the released code.
-            for step in sample(denoiser, x, plan, **parts, previous=last, generator=generator):
+            for step in sample(denoiser, x, plan, **parts, previous=last):
                 done.append(step)
                 progress.update()
                 if on_step is not None:

@@ -47,6 +47,7 @@ PROMPTS_HELP = "A text with prompts, one a line, each for every photograph."
 STYLE_HELP = "A picture to take the style from, for recipes that read one, such as gram_clip."
 SKIP_HELP = "Steps left out at the noisy end: more of them keeps more of the photograph."
 STRENGTH_HELP = "Fix how far each step is pushed, as a part of the predicted noise."
+RETURNS_HELP = "How often the run goes back up into noise and comes down again, the last time unguided: cleaner."
 SOURCE_HELP = "What the photograph is: CLIP goes from here to PROMPT. Without it, photo, or what the preset says."
 RECIPE_HELP = "One of `zecon-lite recipes`; without it, zecon."
 PRESET_HELP = "One of `zecon-lite presets`: published settings of a recipe, and a prompt where you give none."
@@ -72,6 +73,7 @@ def stylize(
     steps: Annotated[int | None, METHOD(min=1, metavar="N", help="Steps from pure noise to picture.")] = None,
     skip: Annotated[int | None, METHOD(min=0, metavar="N", help=SKIP_HELP)] = None,
     strength: Annotated[float | None, METHOD(min=0, metavar="X", help=STRENGTH_HELP)] = None,
+    returns: Annotated[int | None, METHOD(min=0, metavar="N", help=RETURNS_HELP)] = None,
     source_prompt: Annotated[str | None, METHOD(metavar="TEXT", help=SOURCE_HELP)] = None,
     fit: Annotated[Fit, MODELS(help=FIT_HELP)] = Fit.native,
     size: Annotated[int | None, MODELS(min=8, metavar="N", help=SIZE_HELP)] = None,
@@ -123,7 +125,8 @@ def stylize(
         if source_prompt is None:
             source_prompt = "photo" if known is None else known.source_prompt
         chosen = as_released(chosen) if released else chosen
-        chosen = chosen.changed(weights=weights_of(weight or []), steps=steps, skip=skip, strength=strength)
+        given = weights_of(weight or [])
+        chosen = chosen.changed(weights=given, steps=steps, skip=skip, strength=strength, returns=returns)
         painting = None if style is None else images.load(style)
         wanted: list[str | None] = [*prompts] or [None]
         for text in wanted:    # before anything is loaded or written
