@@ -42,7 +42,7 @@ def test_a_page_opens_without_error_and_without_network_and_its_formulas_are_typ
 
 def test_the_book_opens_from_a_folder_too(page, html):
     page.goto((html / "index.html").as_uri())
-    page.wait_for_url("**/book/index.html")      # the first page sends the reader on to the introduction
+    page.wait_for_url("**/book/index.html", wait_until="networkidle")    # the first page sends the reader on
     visit(page, (html / "notebooks/06_patch_contrast.html").as_uri())
     page.wait_for_selector(EXPLORER)
     assert page.faults == []
