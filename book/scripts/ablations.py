@@ -216,6 +216,14 @@ def setup(found: Sequence[Mapping[str, str]]) -> str:
     )
 
 
+def ran(run: Mapping[str, str], each: str) -> str:
+    """What was run, from one of its lines, for a table of its own; each: what a row of it stands for."""
+    return (
+        f"{run['scenes']} held-out scenes (the first is {run['first_scene']}), each in {len(run['styles'].split())} "
+        f"styles with the seed {run['seeds']}: {run['n']} pictures for each {each}. Made on: {run['made_on']}.\n\n"
+    )
+
+
 def table(values: Mapping[str, Mapping[str, Mapping[str, str]]], heading: str) -> str:
     """A line for each value, the recipe's own in bold; a star where the difference to it is more than chance."""
     rows = []

@@ -81,7 +81,7 @@ def versions(root: Path = ROOT) -> list[Version]:
 
 def tables(found: Sequence[Mapping[str, str]]) -> str:
     """How each CLIP was trained, what was run, and what it leads to; the bundled one in bold."""
-    run, how = found[0], []
+    how = []
     led = {f"{int(samples):,}": measures for samples, measures in of(found, "clip").items()}
     for samples, measures in led.items():
         line = next(iter(measures.values()))
@@ -89,9 +89,7 @@ def tables(found: Sequence[Mapping[str, str]]) -> str:
         how.append([f"**{samples}**" if line["own"] == "yes" else samples, training, f"{float(line['held_out']):.2f}"])
     return (
         markdown(["samples seen", "trained with, beyond InfoNCE", "objects named in styles unseen with them"], how)
-        + f"\n{run['scenes']} held-out scenes (the first is {run['first_scene']}), each in "
-        f"{len(run['styles'].split())} styles with the seed {run['seeds']}: {run['n']} pictures for each CLIP. "
-        f"Made on: {run['made_on']}.\n\n"
+        + "\n" + ablations.ran(found[0], "CLIP")
         + ablations.table(led, "samples seen")
     )
 

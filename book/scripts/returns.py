@@ -51,14 +51,13 @@ def numbers(measured: Mapping) -> list[dict[str, str]]:
 
 def table(found: Sequence[Mapping[str, str]]) -> str:
     """What was run, what the judges and the source say of each run, and how far from true pictures it ends."""
-    run, runs = found[0], of(found, "returns")
+    runs = of(found, "returns")
     far = [
         [f"**{name}**" if name == "0" else name, *(f"{float(measures[key]['mean']):.1f}" for key in FRECHET)]
         for name, measures in runs.items()
     ]
     return (
-        f"{run['scenes']} held-out scenes (the first is {run['first_scene']}), each in {len(run['styles'].split())} "
-        f"styles with the seed {run['seeds']}: {run['n']} pictures for each run. Made on: {run['made_on']}.\n\n"
+        ablations.ran(found[0], "run")
         + ablations.table(runs, "returns") + "\n" + markdown(["returns", *FRECHET.values()], far)
     )
 
