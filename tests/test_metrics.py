@@ -5,6 +5,7 @@ import torch
 
 from zecon_lite.metrics import (
     JUDGES,
+    as_judged,
     colour_distance,
     edge_f1,
     edges,
@@ -158,3 +159,16 @@ def test_the_judge_knows_true_styles_from_photographs():
 def test_an_unknown_style_is_refused():
     with pytest.raises(ValueError, match="no style 'cubism'; there are photo, pencil"):
         style_probability(scenes(1).image, "cubism")
+
+
+def test_a_judge_is_shown_a_large_picture_at_the_size_that_it_knows():
+    scene = world.render(world.held_out_seeds(4, start=7000), size=256)
+    truth = world.apply_style("pencil", scene.image, scene.seeds)
+    small, mask = (torch.nn.functional.avg_pool2d(z, 4) for z in (truth, scene.mask))
+    for name in JUDGES:
+        said = style_probability(truth, "pencil", judge(name))
+        torch.testing.assert_close(said, style_probability(small, "pencil", judge(name)))
+        assert said.mean() > 0.8, "one of them finds half of this in the large pictures themselves"
+    torch.testing.assert_close(mask_iou(truth, scene.mask), mask_iou(small, mask))
+    assert as_judged(torch.zeros(1, 3, 128, 192)).shape == (1, 3, 64, 96)
+    assert as_judged(torch.zeros(1, 3, 32, 48)).shape == (1, 3, 32, 48)

@@ -246,3 +246,15 @@ def test_a_plan_that_leaves_out_positions_on_the_way_down_is_refused():
     x = torch.zeros(1, 3, 4, 4)
     with pytest.raises(ValueError, match=r"one position at a time; got 5 after 7: .*respace\(n\)"):
         sample(GaussianDenoiser(Schedule.linear(50)), x, [8, 7, 5])
+
+
+def test_inverted_noise_is_too_quiet_even_with_the_exact_denoiser_and_more_so_after_large_steps():
+    x, spread = picture(side=64) / 2, []
+    for n in (32, 1000):
+        s = Schedule.cosine().respace(n)
+        i = 3 * n // 4
+        z, a = invert(GaussianDenoiser(s, mean=0.0, variance=0.0625), x, upto=i), s.alphas_cumprod[i]
+        spread.append(((z - a.sqrt() * x) / (1 - a).sqrt()).std().item())
+    # Without steps at all, the road keeps x0 / sigma: the noise is x0 times the rest of the way.
+    exact = ((0.0625 * a + 1 - a).sqrt() / 0.25 - a.sqrt()) * x.std() / (1 - a).sqrt()
+    assert spread[0] < spread[1] - 0.01 and spread[1] == pytest.approx(exact.item(), rel=0.01) and exact < 0.97

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import images, metrics, weights
@@ -45,7 +44,6 @@ from .progress import bar
 from .recipes import Recipe
 from .scores import METHODS
 from .tiny import world
-from .tiny.networks import SIZE
 
 MEASURES = {
     "style_accuracy_a": "style, judge A",
@@ -210,19 +208,19 @@ def cost(row: Row, asked: Benchmark) -> dict[str, Any]:
 def scores(pictures: Tensor, asked: Pictures) -> dict[str, Tensor]:
     """Every one of MEASURES for every picture, (n,); of photographs, those that need no mask and no object's name.
 
-    pictures: (n, 3, H, W) in [-1, 1]. The judges and the segmenter see 64 px, to which larger pictures are averaged.
+    pictures: (n, 3, H, W) in [-1, 1]. The judges and the segmenter see them as `metrics.as_judged` makes them.
     """
-    seen, found = F.adaptive_avg_pool2d(pictures, SIZE), {}
+    found = {}
     for letter, name in zip("ab", metrics.JUDGES, strict=True):
         judge = metrics.judge(name)
-        found[f"style_accuracy_{letter}"] = metrics.style_accuracy(seen, asked.styles, judge)
-        found[f"style_probability_{letter}"] = metrics.style_probability(seen, asked.styles, judge)
+        found[f"style_accuracy_{letter}"] = metrics.style_accuracy(pictures, asked.styles, judge)
+        found[f"style_probability_{letter}"] = metrics.style_probability(pictures, asked.styles, judge)
         if asked.object is not None:
-            found[f"object_accuracy_{letter}"] = metrics.object_accuracy(seen, asked.object, judge)
+            found[f"object_accuracy_{letter}"] = metrics.object_accuracy(pictures, asked.object, judge)
     found["ssim_to_source"] = metrics.ssim(pictures, asked.source)
     found["edge_f1"] = metrics.edge_f1(pictures, asked.source)
     if asked.mask is not None:
-        found["mask_iou"] = metrics.mask_iou(seen, F.adaptive_avg_pool2d(asked.mask, SIZE))
+        found["mask_iou"] = metrics.mask_iou(pictures, asked.mask)
     found["colour_distance"] = metrics.colour_distance(pictures, asked.truth)
     return {name: found[name] for name in MEASURES if name in found}
 
@@ -230,7 +228,7 @@ def scores(pictures: Tensor, asked: Pictures) -> dict[str, Tensor]:
 @torch.no_grad()
 def _features(pictures: Tensor) -> dict[str, Tensor]:
     """What each judge reads its verdict from, (n, D), by the name of the Fréchet distance that it serves."""
-    seen = F.adaptive_avg_pool2d(pictures, SIZE)
+    seen = metrics.as_judged(pictures)
     return {key: metrics.judge(name).features(seen) for key, name in zip(FRECHET, metrics.JUDGES, strict=True)}
 
 

@@ -1,7 +1,7 @@
 """How much of the content stayed, and how much of the style came.
 
 All but `frechet_distance` and `interval` take pictures (B, 3, H, W) in [-1, 1] and return one number per picture, (B,).
-The networks that judge are bundled, small, and know the style world only.
+The networks that judge are bundled, small, and know the style world only, at 64 px: see `as_judged`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from . import weights
 from .tiny import world
 from .tiny.judges import Judge as JudgeNetwork
 from .tiny.judges import Segmenter, build_judge_a, build_judge_b, overlap
-from .tiny.networks import VGGClassifier
+from .tiny.networks import SIZE, VGGClassifier
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 JUDGES = ("judge_a", "judge_b")
@@ -83,9 +83,9 @@ def edge_f1(a: Tensor, b: Tensor, tolerance: int = 1) -> Tensor:
 def mask_iou(images: Tensor, masks: Tensor) -> Tensor:
     """Does the bundled segmenter still find the main object where it is? Intersection over union, in [0, 1].
 
-    masks: (B, 1, H, W) in [0, 1], the renderer's own. Sides must be multiples of 8.
+    masks: (B, 1, H, W) in [0, 1], the renderer's own. Sides must be multiples of 8, once `as_judged` has averaged them.
     """
-    return overlap(_bundled("segmenter")(images.cpu().float()).sigmoid(), masks.cpu())
+    return overlap(_bundled("segmenter")(as_judged(images)).sigmoid(), as_judged(masks))
 
 
 def colour_distance(a: Tensor, b: Tensor, cells: int = 8) -> Tensor:
@@ -108,16 +108,29 @@ def judge(name: str) -> JudgeNetwork | VGGClassifier:
     return _bundled(name)
 
 
+def as_judged(images: Tensor) -> Tensor:
+    """What a bundled judge is shown, float32 on the CPU: pictures averaged down until the shorter side has 64 pixels.
+
+    The judges know no other scale: at 256 px one of them takes true pencil sketches for something else half of the
+    time. Smaller pictures stay as they are.
+    """
+    images, short = images.cpu().float(), min(images.shape[-2:])
+    if short <= SIZE:
+        return images
+    height, width = (round(side * SIZE / short) for side in images.shape[-2:])
+    return F.adaptive_avg_pool2d(images, (height, width))
+
+
 @torch.no_grad()
 def style_probability(images: Tensor, style: str | Sequence[str], judge: Judge | None = None) -> Tensor:
     """The probability that a judge gives to a style of the style world ("pencil", ..., or "photo").
 
-    style: one name for all pictures or one for each. judge: see `judge`; without it, the bundled VGG. It is a small
-    classifier trained on the style world's true pictures, labelled as such wherever it is quoted; guidance uses its
-    first layers only, for content. Raises ValueError for an unknown style.
+    images: of any size, see `as_judged`. style: one name for all pictures or one for each. judge: see `judge`; without
+    it, the bundled VGG. It is a small classifier trained on the style world's true pictures, labelled as such wherever
+    it is quoted; guidance uses its first layers only, for content. Raises ValueError for an unknown style.
     """
     wanted = _positions(images, style)
-    logits, *_ = (judge or _bundled("vgg"))(images.cpu().float())
+    logits, *_ = (judge or _bundled("vgg"))(as_judged(images))
     return logits.softmax(1)[torch.arange(len(images)), wanted]
 
 
@@ -125,14 +138,14 @@ def style_probability(images: Tensor, style: str | Sequence[str], judge: Judge |
 def style_accuracy(images: Tensor, style: str | Sequence[str], judge: Judge | None = None) -> Tensor:
     """1 where the judge puts the style before all others, else 0. Arguments and errors as in `style_probability`."""
     wanted = _positions(images, style)
-    logits, *_ = (judge or _bundled("vgg"))(images.cpu().float())
+    logits, *_ = (judge or _bundled("vgg"))(as_judged(images))
     return (logits.argmax(1) == wanted).float()
 
 
 @torch.no_grad()
 def object_accuracy(images: Tensor, objects: Tensor, judge: Judge | None = None) -> Tensor:
     """1 where the judge names the scene's main object, else 0. objects: (B,) positions in `world.OBJECTS`."""
-    _, logits, *_ = (judge or _bundled("vgg"))(images.cpu().float())
+    _, logits, *_ = (judge or _bundled("vgg"))(as_judged(images))
     return (logits.argmax(1) == objects.cpu()).float()
 
 

@@ -148,7 +148,7 @@ EXERCISES = (
                 lambda image, source, text: _guarded(image, source, text, log=False)
             ),
         },
-        "far away nothing is changed; near the source the slope stays below 1 / 0.05.",
+        "far away nothing is changed; at the source the slope is 1 / 0.05, and not infinite.",
     ),
     Exercise(
         "mixing-in-bands",
