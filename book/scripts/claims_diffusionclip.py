@@ -146,7 +146,7 @@ def claims(measured: Mapping) -> list[tuple[str, str, tuple[float, float, float]
         return apart(torch.tensor([p[key] for p in pupils]).mean(0).tolist(), kept["original"][key])
 
     found = [
-        (f"an untouched network brings scenes home with SSIM above 0.9 (t₀ = {STARTS[1]})", "SSIM - 0.9",
+        (f"an untouched network brings scenes home with SSIM above 0.9 (t₀ = {STARTS[1]}, 20 steps)", "SSIM - 0.9",
          apart(home[str(STARTS[1])], [0.9] * measured["scenes"])),
         (f"the less noise on the way, the better it does (t₀ = {STARTS[0]} against {STARTS[-1]})", "SSIM",
          apart(home[str(STARTS[0])], home[str(STARTS[-1])])),
@@ -238,7 +238,8 @@ def costs(measured: Mapping) -> str:
 
 def forgotten(measured: Mapping) -> str:
     """What each network still does of what it was made for."""
-    names = {"denoising": "error of the clean estimate", "mirror": "SSIM there and back",
+    there = f"SSIM there and back (t₀ = {FINETUNE.small['t0']}, {FINETUNE.small['test_steps']} steps)"
+    names = {"denoising": "error of the clean estimate", "mirror": there,
              "photo_a": "p(photo) from noise, A", "photo_b": "p(photo) from noise, B"}
     lines = []
     for network, row in measured["memory"].items():
