@@ -188,3 +188,18 @@ def test_without_peft_low_rank_says_what_to_install(monkeypatch):
         low_rank(network(), 2)
     with pytest.raises(ValueError, match="rank must be at least 1; got 0: 8 is a good start"):
         low_rank(network(), 0)
+
+
+def test_an_adapter_that_is_not_finite_is_not_saved(tmp_path):
+    path = tmp_path / "burst.safetensors"
+    with pytest.raises(FloatingPointError, match="holds NaN or infinity, so it was not saved: lower the learning rate"):
+        Adapter({"a": torch.tensor([1.0, 1e6])}, {}).save(path)    # more than half precision holds
+    assert not path.exists()
+
+
+def test_an_adapter_of_other_weights_is_refused(learnt):
+    denoiser, *_ = learnt
+    first, _ = next(denoiser.unet.named_parameters())
+    for tensors in ({"foo.weight": torch.zeros(2)}, {first: torch.zeros(1)}):
+        with pytest.raises(ValueError, match=r"the adapter changes \S+, \(\d,\), which this network has not"):
+            tuned(denoiser, [Adapter(tensors, {})])

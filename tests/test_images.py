@@ -273,6 +273,7 @@ def bad_files(folder):
     (folder / "short.jpg").write_bytes((folder / "good.jpg").read_bytes()[:2000])
     Image.new("L", (1, 1)).save(folder / "speck.png")
     Image.new("1", (3000, 2000)).save(folder / "vast.png", compress_level=1)
+    Image.fromarray(np.where(np.eye(32) > 0, np.nan, 0.5).astype(np.float32)).save(folder / "nan.tif")
     (folder / "folder.png").mkdir()
     return {
         "missing.png": (FileNotFoundError, r"no file .*missing\.png: check the spelling"),
@@ -281,6 +282,7 @@ def bad_files(folder):
         "text.png": (ValueError, r"not a picture that can be read: give a PNG, JPEG"),
         "short.png": (ValueError, r"is damaged or cut short .*: copy or download it again"),
         "short.jpg": (ValueError, r"is damaged or cut short .*: copy or download it again"),
+        "nan.tif": (ValueError, r"is damaged or cut short \(it holds NaN or infinity\)"),
         "speck.png": (ValueError, r"is 1x1 pixels, too small: give a picture of at least 8x8"),
         "vast.png": (ValueError, r"is 3000x2000, more than 5 million pixels: make it smaller first"),
     }
@@ -382,3 +384,11 @@ def test_metadata_of_strangers_are_texts_too(tmp_path):
     exif[0x010E] = '{"k": 5}'
     Image.new("RGB", (8, 8)).save(tmp_path / "other.jpg", exif=exif)
     assert images.read_metadata(tmp_path / "other.jpg") == {"k": "5"}
+
+
+@pytest.mark.parametrize("description", [7, "[" * 20_000, "a day at the sea"])
+def test_a_camera_s_own_description_is_no_setting(tmp_path, description):
+    exif = Image.Exif()
+    exif[images.DESCRIPTION] = description
+    Image.new("RGB", (16, 16)).save(tmp_path / "camera.jpg", exif=exif)
+    assert images.read_metadata(tmp_path / "camera.jpg") == {}

@@ -9,6 +9,7 @@ from fabricate import stable_diffusion
 from test_cli import names, plain, run
 
 from zecon_lite import METHODS, RECIPES, Latent, edit, images, load_models, stylize
+from zecon_lite.presets import as_released
 from zecon_lite.provenance import KEY
 from zecon_lite.rerun import rerun
 
@@ -176,6 +177,18 @@ def test_a_source_that_changed_is_said_and_another_gets_the_same_treatment(folde
     said = plain(done.stdout)
     assert "another picture:" in said and "values differ, by up to" in said and "the source is another picture" in said
     assert run("rerun", "other.png").exit_code == 0    # it has the settings, and its own source
+    images.save(images.load("cat.jpg"), "dog.jpg")
+    run("rerun", "other.png", "--source", "dog.jpg", "-o", "dog.png")
+    assert images.read_metadata("dog.png")["photograph"] == "dog.jpg"
+
+
+def test_the_result_that_is_made_again_is_not_written_over(folder):
+    made("a sketch", "-o", "out.png")
+    images.save(-images.load("cat.jpg"), "negative.png")
+    before = (folder / "out.png").read_bytes()
+    done = run("rerun", "out.png", "--source", "negative.png", "-o", "out.png")
+    assert done.exit_code == 2 and "out.png is a picture that the result is made from" in plain(done.stderr)
+    assert (folder / "out.png").read_bytes() == before
 
 
 def test_a_style_picture_that_moved_is_asked_for_too(folder):
@@ -307,3 +320,9 @@ def test_a_recipe_that_the_bundled_networks_overrule_is_told_so(models):
     source, changes = torch.zeros(1, 3, 64, 64), {"steps": 3, "skip": 2}
     with pytest.warns(UserWarning, match=r"take their own patches, .*fitted_to\(models\)"):
         stylize(source, "a sketch", recipe=replace(RECIPES["zecon"], patches=16), models=models, **changes)
+
+
+def test_a_released_recipe_that_the_bundled_networks_follow_is_not_warned_of(models, recwarn):
+    source, changes = torch.zeros(1, 3, 64, 64), {"steps": 3, "skip": 2}
+    stylize(source, "a sketch", recipe=as_released(RECIPES["zecon"]), models=models, **changes)
+    assert not [w for w in recwarn if "take their own" in str(w.message)]

@@ -45,8 +45,14 @@ class Adapter:
         return whole | products
 
     def save(self, path: str | Path) -> Path:
-        """Write a .safetensors file in half precision; returns the path. It appears whole or not at all."""
-        return write(Path(path), {name: t.half() for name, t in self.tensors.items()}, {**self.about, "format": FORMAT})
+        """Write a .safetensors file in half precision; returns the path. It appears whole or not at all.
+
+        Raises FloatingPointError for NaN, infinity, and what half precision cannot hold.
+        """
+        halved = {name: t.half() for name, t in self.tensors.items()}
+        if not all(t.isfinite().all() for t in halved.values()):
+            raise FloatingPointError("the adapter holds NaN or infinity, so it was not saved: lower the learning rate")
+        return write(Path(path), halved, {**self.about, "format": FORMAT})
 
     @classmethod
     def load(cls, path: str | Path) -> Adapter:
@@ -98,6 +104,8 @@ def tuned(
             )
         with torch.no_grad():
             for name, change in adapter.changes().items():
+                if name not in parameters or change.numel() != parameters[name].numel():
+                    raise ValueError(f"the adapter changes {name}, {tuple(change.shape)}, which this network has not")
                 weight: Tensor = parameters[name]
                 weight += degree * change.view_as(weight).to(weight)
     return replace(denoiser, unet=unet)

@@ -68,7 +68,8 @@ def load(path: str | Path, max_pixels: int = 4_000_000) -> Tensor:
         raise ValueError(f"{path} is not a picture that can be read: give a PNG, JPEG, WebP, TIFF, BMP or GIF") from e
     except PermissionError as e:
         raise PermissionError(f"{path} may not be read: change its permissions, or copy it") from e
-    except (OSError, SyntaxError, EOFError, RuntimeError) as e:    # what Pillow's decoders say of damaged files
+    # What Pillow's decoders say of damaged files.
+    except (OSError, SyntaxError, EOFError, RuntimeError, TypeError) as e:
         raise ValueError(f"{path} is damaged or cut short ({e}): copy or download it again") from e
     small.getexif()[ORIENTATION] = rotation
     return from_array(np.asarray(ImageOps.exif_transpose(small)))
@@ -218,10 +219,11 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         with _large_pictures_allowed(), Image.open(path) as picture:
             if isinstance(picture, PngImagePlugin.PngImageFile):
                 return {key: str(value) for key, value in picture.text.items()}
-            found = json.loads(picture.getexif().get(DESCRIPTION, "{}"))
-    except json.JSONDecodeError:    # a camera's own description
+            text = picture.getexif().get(DESCRIPTION)
+            found = json.loads(text) if isinstance(text, str) else {}
+    except (json.JSONDecodeError, RecursionError):    # a camera's own description
         return {}
-    except (OSError, SyntaxError) as e:
+    except (OSError, SyntaxError, EOFError, RuntimeError, TypeError) as e:
         raise ValueError(f"{path} is not a picture that can be read: give a file that zecon-lite saved") from e
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
@@ -343,6 +345,8 @@ def _rgb(picture: Image.Image, span: tuple[float, float]) -> Image.Image:
 def _span(picture: Image.Image) -> tuple[float, float]:
     """The values that stand for black and white in a picture of more than 8 bits: by its format where that says so."""
     low, high = cast("tuple[float, float]", picture.getextrema())    # of its one channel
+    if picture.mode == "F" and not np.isfinite(np.asarray(picture)).all():
+        raise RuntimeError("it holds NaN or infinity")
     if picture.mode != "F" and low >= 0 and high <= 65535:
         return 0.0, 65535.0
     if picture.mode == "F" and low >= 0 and high <= 1:

@@ -101,7 +101,8 @@ def fingerprint(network: object) -> str:
     digest = hashlib.sha256()
     for module in modules_of(network):
         for name, tensor in module.state_dict().items():
-            some = tensor.flatten()[:: max(1, tensor.numel() // 64)][:64].double().cpu()
+            some = tensor.flatten()[:: max(1, tensor.numel() // 64)][:64]
+            some = some.cpu().double()    # in this order: Apple's GPUs have no float64
             digest.update(f"{name} {tuple(tensor.shape)}".encode() + some.numpy().tobytes())
     return digest.hexdigest()[:16]
 

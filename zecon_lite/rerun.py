@@ -97,6 +97,8 @@ def rerun(
     same = hash_of(images.to_uint8(picture)) == record.get("pixels")
     files = {f"{name}_file": x for name, x in inputs.items() if isinstance(x, Path)}
     differences = tuple(_differences(record, made.record))
+    names = {"source": "photograph", "style": "style"}
+    settings |= {names[name]: x.name for name, x in inputs.items() if isinstance(x, Path)}
     return Rerun(picture, same, differences, telling(settings, **made.record), files)
 
 

@@ -197,7 +197,7 @@ def _recipe(recipe: str | Recipe, models: Models) -> Recipe:
             raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
         recipe = RECIPES[recipe]
     own = RECIPES.get(recipe.name, recipe)
-    lost = [name for name in recipe.small if getattr(recipe, name) != getattr(own, name)]
+    lost = [n for n, value in recipe.small.items() if getattr(recipe, n) not in (getattr(own, n), value)]
     if lost and models.profile.small:
         warnings.warn(
             f"the bundled networks take their own {', '.join(lost)}, and not what the given recipe says: start from "

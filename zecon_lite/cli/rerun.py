@@ -41,6 +41,7 @@ def rerun(
 
         if output is not None:
             images.check_destination(output)
+            keep_apart([output], [file])
         made = again(file, source, style, device, model)
         if output is not None:
             keep_apart([output], list(made.files.values()))
