@@ -210,17 +210,17 @@ def scores(pictures: Tensor, asked: Pictures) -> dict[str, Tensor]:
 
     pictures: (n, 3, H, W) in [-1, 1]. The judges and the segmenter see them as `metrics.as_judged` makes them.
     """
-    found = {}
+    seen, found = metrics.as_judged(pictures), {}
     for letter, name in zip("ab", metrics.JUDGES, strict=True):
         judge = metrics.judge(name)
-        found[f"style_accuracy_{letter}"] = metrics.style_accuracy(pictures, asked.styles, judge)
-        found[f"style_probability_{letter}"] = metrics.style_probability(pictures, asked.styles, judge)
+        found[f"style_accuracy_{letter}"] = metrics.style_accuracy(seen, asked.styles, judge)
+        found[f"style_probability_{letter}"] = metrics.style_probability(seen, asked.styles, judge)
         if asked.object is not None:
-            found[f"object_accuracy_{letter}"] = metrics.object_accuracy(pictures, asked.object, judge)
+            found[f"object_accuracy_{letter}"] = metrics.object_accuracy(seen, asked.object, judge)
     found["ssim_to_source"] = metrics.ssim(pictures, asked.source)
     found["edge_f1"] = metrics.edge_f1(pictures, asked.source)
     if asked.mask is not None:
-        found["mask_iou"] = metrics.mask_iou(pictures, asked.mask)
+        found["mask_iou"] = metrics.mask_iou(seen, asked.mask)
     found["colour_distance"] = metrics.colour_distance(pictures, asked.truth)
     return {name: found[name] for name in MEASURES if name in found}
 

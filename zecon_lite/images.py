@@ -27,6 +27,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")    # what `save` writes
 MIN_SIDE = 8                                     # pixels; less is no picture
 MAX_ASPECT = 4                                   # long side : short side that `fit` keeps
 MAX_DECODED = 500_000_000                        # pixels in a file; at 1 to 4 bytes each while it is decoded
+DAMAGED = (OSError, SyntaxError, EOFError, RuntimeError, TypeError)    # what Pillow's decoders raise for damaged files
 ORIENTATION, DESCRIPTION = 0x0112, 0x010E        # EXIF tags
 DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")    # Pillow's modes of more than 8 bits, all greyscale
 
@@ -68,8 +69,7 @@ def load(path: str | Path, max_pixels: int = 4_000_000) -> Tensor:
         raise ValueError(f"{path} is not a picture that can be read: give a PNG, JPEG, WebP, TIFF, BMP or GIF") from e
     except PermissionError as e:
         raise PermissionError(f"{path} may not be read: change its permissions, or copy it") from e
-    # What Pillow's decoders say of damaged files.
-    except (OSError, SyntaxError, EOFError, RuntimeError, TypeError) as e:
+    except DAMAGED as e:
         raise ValueError(f"{path} is damaged or cut short ({e}): copy or download it again") from e
     small.getexif()[ORIENTATION] = rotation
     return from_array(np.asarray(ImageOps.exif_transpose(small)))
@@ -223,7 +223,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
             found = json.loads(text) if isinstance(text, str) else {}
     except (json.JSONDecodeError, RecursionError):    # a camera's own description
         return {}
-    except (OSError, SyntaxError, EOFError, RuntimeError, TypeError) as e:
+    except DAMAGED as e:
         raise ValueError(f"{path} is not a picture that can be read: give a file that zecon-lite saved") from e
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
