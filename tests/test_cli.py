@@ -330,6 +330,7 @@ def test_a_bad_photograph_is_refused_with_the_cure(folder, negative, data, messa
         (["a sketch", "--device", "abacus"], "device"),
         (["a sketch", "--steps", "5", "--skip", "5"], "skip must leave at least one of the 5 steps"),
         (["a sketch", "--size", "13"], "size must be a positive multiple of"),
+        (["a sketch", "--size", "40000000"], "not enough memory on cpu"),
         (["a sketch", "--fit", "stretch"], "'stretch' is not one of"),
         (["a sketch", "--batch", "0"], "Invalid value for '--batch'"),
         (["  "], "the prompt is empty: say what the photograph shall look like"),

@@ -1,6 +1,7 @@
 """DiffusionCLIP: its losses against the released code's record, training on toys, one style on the bundled models."""
 
 import dataclasses
+import math
 import re
 
 import pytest
@@ -193,11 +194,13 @@ def test_a_face_network_may_have_its_say(toy):
 @pytest.mark.parametrize(("changes", "options", "message"), [
     ({"weights": {"clip_dir": 1}}, {}, "there is no loss 'clip_dir'; did you mean 'clip_direction'?"),
     ({"epochs": 0}, {}, "epochs must be at least 1; got 0"),
-    ({"lr": 0}, {}, "lr, the learning rate, must be above 0; got 0: the paper uses 8e-6"),
+    ({"lr": 0}, {}, "lr, the learning rate, must be above 0 and finite; got 0: the paper uses 8e-6"),
+    ({"lr": math.inf}, {}, "must be above 0 and finite; got inf"),
     ({"train_steps": 1}, {}, "there are journeys of 2 to 401 timesteps; got 1"),
     ({"t0": 1000}, {}, "t0 must be a timestep, 1 to 999; got 1000"),
     ({"weights": {"identity": 1}}, {}, "the loss 'identity' needs a face network: give finetune(..., face=...)"),
     ({}, {"source_prompt": " "}, "the source_prompt is empty"),
+    ({}, {"seed": 1.5}, "a seed must be a whole number of at most 64 bits; got 1.5"),
 ])
 def test_bad_requests_are_refused_with_a_cure(toy, changes, options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -312,6 +315,22 @@ def test_a_bad_command_is_refused_with_the_cure(tmp_path, monkeypatch, arguments
     done = run(*arguments)
     assert done.exit_code == 2 and message in plain(done.stderr), done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_bad_requests_of_an_adapter_are_refused_on_the_command_line(sketch, tmp_path):
+    folder, *_ = sketch
+    for options, message in {
+        ("--seed", 1 << 65): "a seed must be a whole number of at most 64 bits",
+        ("--size", 40_000_000): "not enough memory on cpu",
+    }.items():
+        done = run("apply", folder / "pencil.safetensors", folder / "cat.png", "-o", tmp_path / "a.png", *options)
+        assert done.exit_code == 2 and message in plain(done.stderr) and not list(tmp_path.iterdir()), done.stderr
+
+
+def test_translation_runs_out_of_memory_with_a_sentence(sketch):
+    _, models, pictures, settings, _ = sketch
+    with pytest.raises(MemoryError, match="not enough memory on cpu .* or --low-memory"):
+        translate(pictures, LearnedVariance(lambda x, t: torch.empty(10**15), LINEAR), models=models, settings=settings)
 
 
 def test_wrong_degrees_are_refused_on_the_command_line(sketch, tmp_path):

@@ -71,6 +71,15 @@ def test_resizing_keeps_a_flat_picture_flat_and_any_picture_in_range():
     assert images.fit(edges, 64).abs().max() <= 1    # bicubic alone would overshoot
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_pictures_of_any_precision_are_resized_and_keep_it(dtype):
+    image = torch.linspace(-1, 1, 3 * 20 * 24, dtype=dtype).reshape(1, 3, 20, 24)
+    for found, exact in ((images.fit(image, 16), images.fit(image.float(), 16)),
+                         (images.cover(image, 8, 8), images.cover(image.float(), 8, 8))):
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), exact, atol=0.01, rtol=0)
+
+
 def test_shrinking_averages_instead_of_skipping_pixels():
     checks = torch.ones(1, 3, 128, 128)
     checks[..., ::2, ::2] = checks[..., 1::2, 1::2] = -1
@@ -309,6 +318,9 @@ def test_every_bad_file_is_named_with_its_cure(tmp_path, monkeypatch):
         (torch.full((1, 3, 8, 8), torch.nan), r"got \(1, 3, 8, 8\) in \[nan, nan\]: look at the step that made it"),
         (torch.zeros(0, 3, 8, 8), r"got the empty shape \(0, 3, 8, 8\)"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.long), r"got \(1, 3, 8, 8\)"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint16), r"got \(1, 3, 8, 8\) in \[0, 0\]: use images.load\(path\)"),
+        (torch.zeros(1, 3, 8, 8) * 1j, r"got \(1, 3, 8, 8\) of complex numbers: use its .real"),
+        (np.array(["cat.jpg", "dog.jpg"]), r"got an array of <U7: use images.load\(path\)"),
     ],
 )
 def test_the_one_check_says_what_came_and_the_cure(image, message):
@@ -377,6 +389,23 @@ def test_a_picture_is_turned_upright_once_whatever_its_format(tmp_path, suffix, 
     upright = {3: lying[::-1, ::-1], 6: np.rot90(lying, -1)}[orientation]
     found = images.load(tmp_path / f"turned{suffix}")
     torch.testing.assert_close(found, images.from_array(upright.copy()), atol=0.2, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_a_picture_whose_exif_is_broken_is_still_a_picture(tmp_path, suffix):
+    Image.new("RGB", (16, 16), "red").save(tmp_path / f"red{suffix}", exif=b"Exif\0\0no such thing")
+    red = torch.tensor([1.0, -1, -1])[None, :, None, None].expand(1, 3, 16, 16)
+    torch.testing.assert_close(images.load(tmp_path / f"red{suffix}"), red, atol=0.05, rtol=0)
+
+
+def test_settings_too_long_for_a_jpeg_do_not_cost_the_picture(tmp_path, ramp):
+    image = images.from_array(ramp)
+    with pytest.warns(UserWarning, match="long.jpg is saved without its settings, .* save as .png to keep them"):
+        images.save(image, tmp_path / "long.jpg", {"prompt": "a sketch " * 8000})
+    assert images.load(tmp_path / "long.jpg").shape == image.shape
+    for suffix in (".png", ".webp"):
+        images.save(image, tmp_path / f"long{suffix}", {"prompt": "a sketch " * 8000})
+        assert len(images.read_metadata(tmp_path / f"long{suffix}")["prompt"]) == 72_000
 
 
 def test_metadata_of_strangers_are_texts_too(tmp_path):

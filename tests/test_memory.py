@@ -215,6 +215,11 @@ def test_other_errors_are_left_alone():
         raise RuntimeError("shapes differ")
 
 
+def test_too_large_a_batch_is_told_before_the_networks_work(source, models):
+    with pytest.raises(MemoryError, match=r"take batch=1 or --batch 1, instead of 100000000000 pictures at once"):
+        stylize(source, "a pencil sketch", models=models, batch=10**11)
+
+
 def test_stylize_runs_out_with_a_sentence(source, models):
     with pytest.raises(MemoryError, match=r"not enough memory on cpu .* or --low-memory"):
         quick(source, models, on_step=lambda step: torch.empty(10**15))

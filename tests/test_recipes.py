@@ -8,7 +8,7 @@ import torch
 from golden import draw
 from toys import GaussianDenoiser
 
-from zecon_lite import RECIPES, Recipe, images, stylize
+from zecon_lite import RECIPES, Models, Recipe, images, load_models, stylize
 from zecon_lite.augment import Views
 from zecon_lite.recipes import LOSSES, Task, inverted, inverted_as_noise, noised
 from zecon_lite.samplers import ddim_step, ddpm_step, invert, look, randn_like, sample
@@ -180,6 +180,17 @@ def test_stylize_is_sample_with_the_recipes_own_parts(source, models):
         denoiser, x, recipe.positions, guidance=guidance, source=source, step=recipe.step, generator=generator
     )
     assert torch.equal(last.x.clamp(-1, 1), result.image)
+
+
+def test_reading_networks_leaves_a_callers_random_numbers_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    models = load_models("tiny", "cpu")
+    for name in Models.NETWORKS:
+        if name != "face":    # which the profile has not
+            getattr(models, name)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_the_same_seed_gives_the_same_picture_and_another_seed_another(source, models):

@@ -120,6 +120,19 @@ def test_respacing_out_of_range_says_what_is_possible(n):
         Schedule.linear().respace(n)
 
 
+@pytest.mark.parametrize("make", [Schedule.linear, Schedule.scaled_linear])
+def test_too_few_positions_for_the_betas_name_the_cure(make):
+    with pytest.raises(ValueError, match=r"12 positions are too few for these betas, .* Schedule\.linear\(\)\.respace\(12\)"):
+        make(12)
+
+
+@pytest.mark.parametrize("make", [Schedule.linear, Schedule.scaled_linear, Schedule.cosine])
+@pytest.mark.parametrize("n", [0, -3])
+def test_a_schedule_has_a_position(make, n):
+    with pytest.raises(ValueError, match=f"at least one position; got {n}"):
+        make(n)
+
+
 def test_a_table_that_rises_is_refused():
     with pytest.raises(ValueError, match="must fall"):
         Schedule(torch.tensor([0.5, 0.9], dtype=torch.float64), torch.arange(2))

@@ -17,11 +17,12 @@ def match_colours(image: Tensor, reference: Tensor, stretch: bool = False) -> Te
     stretch: True does as the released DiffuseIT code does with the package color-matcher: both are first stretched to
     span the whole range, and so is the result, instead of being clipped; that changes its contrast.
     """
-    x, y = (to_span(z.double()) if stretch else (z.double() + 1) / 2 for z in (image, reference))
+    # On the CPU: Apple's GPUs have no float64.
+    x, y = (to_span(z) if stretch else (z + 1) / 2 for z in (image.cpu().double(), reference.cpu().double()))
     (mean, s), (wanted, r) = colour_statistics(x), colour_statistics(y)
     matched = (transfer_matrix(s, r) @ (x.flatten(2) - mean) + wanted).view_as(x)
     matched = to_span(matched) if stretch else matched.clamp(0, 1)
-    return (matched * 2 - 1).to(image.dtype)
+    return (matched * 2 - 1).to(image)
 
 
 def colour_statistics(image: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ that CLIP sees the picture change as the text changes. What is learnt is kept as
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -27,6 +28,7 @@ from .losses import Identity, TemplateDirection, l1
 from .losses.ensemble import imagenet_templates
 from .profiles import Models, load_models, nearest
 from .progress import bar
+from .provenance import check_seed
 from .state import State, Step
 
 # ------------------------------------------------------------------------------ from a latent to what the losses see
@@ -92,8 +94,8 @@ class FineTune:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        if not self.lr > 0:
-            raise ValueError(f"lr, the learning rate, must be above 0; got {self.lr}: the paper uses 8e-6")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr, the learning rate, must be above 0 and finite; got {self.lr}: the paper uses 8e-6")
         for n in (self.invert_steps, self.train_steps, self.test_steps):
             journey(self.t0, n)
 
@@ -187,6 +189,7 @@ def finetune(
     stops being finite; MemoryError, with what would need less, when there is not enough.
     """
     models = models or load_models()
+    seed = check_seed(seed)
     settings = settings.fitted_to(models)
     images.check(sources, "sources")
     for name, text in (("prompt", prompt), ("source_prompt", source_prompt)):
@@ -314,14 +317,15 @@ def translate(
     """Pictures (B, 3, H, W) in [-1, 1] as the pupil paints them, clamped to [-1, 1].
 
     Inverts with the network as it is and generates with `pupil`: `adapters.tuned` for one or several adapters in one
-    network, a `Mixture` to mix networks. Raises ValueError for pictures of the wrong kind.
+    network, a `Mixture` to mix networks. Raises ValueError for pictures of the wrong kind, MemoryError, with what would
+    need less, when there is not enough.
     """
     models = models or load_models()
     settings = settings.fitted_to(models)
     images.check(sources, "sources")
     sources = sources.to(models.device, torch.float32)
     up, down = journey(settings.t0, settings.invert_steps), journey(settings.t0, settings.test_steps)
-    with bar(len(up) + len(down) - 1, "translating") as progress:
+    with models.at_work(sources.shape), bar(len(up) + len(down) - 1, "translating") as progress:
         latent = to_latent(models.denoiser, sources, up, lambda _: progress.update())
         return from_latent(pupil, latent, down, lambda _: progress.update()).clamp(-1, 1)
 

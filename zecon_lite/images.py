@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -29,6 +30,7 @@ MAX_ASPECT = 4                                   # long side : short side that `
 MAX_DECODED = 500_000_000                        # pixels in a file; at 1 to 4 bytes each while it is decoded
 DAMAGED = (OSError, SyntaxError, EOFError, RuntimeError, TypeError)    # what Pillow's decoders raise for damaged files
 ORIENTATION, DESCRIPTION = 0x0112, 0x010E        # EXIF tags
+JPEG_EXIF = 65_533                               # bytes of EXIF that a JPEG has room for
 DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")    # Pillow's modes of more than 8 bits, all greyscale
 
 # Photographs inside the scikit-image wheel: name -> (file, credit). Nothing is downloaded.
@@ -63,7 +65,7 @@ def load(path: str | Path, max_pixels: int = 4_000_000) -> Tensor:
             factor = _factor(picture.size, max_pixels)
             picture.draft(None, (picture.width // factor, picture.height // factor))    # a JPEG decodes smaller at once
             picture.load()    # which turns a TIFF upright by itself, and forgets that it lay
-            rotation = picture.getexif().get(ORIENTATION, 1)
+            rotation = _rotation(picture)
             small = _small_rgb(picture, max_pixels)
     except UnidentifiedImageError as e:
         raise ValueError(f"{path} is not a picture that can be read: give a PNG, JPEG, WebP, TIFF, BMP or GIF") from e
@@ -169,7 +171,8 @@ def save(image: Tensor, path: str | Path, metadata: Mapping[str, str] | None = N
     """Write one picture, (1, 3, H, W) or (3, H, W) in [-1, 1], as PNG, JPEG or WebP by the suffix; returns the path.
 
     metadata goes into PNG text chunks, or as JSON into the EXIF description; `read_metadata` reads either. The same
-    picture and metadata give the same bytes. The file appears whole or not at all.
+    picture and metadata give the same bytes. The file appears whole or not at all. Warns where a JPEG has no room for
+    the metadata, and leaves it out.
     Raises as `check_destination` does, and ValueError for a batch or a value that is not finite.
     """
     path = check_destination(path)
@@ -185,6 +188,12 @@ def save(image: Tensor, path: str | Path, metadata: Mapping[str, str] | None = N
         exif = Image.Exif()
         if texts:
             exif[DESCRIPTION] = json.dumps(texts)
+        if path.suffix.lower() != ".webp" and len(exif.tobytes()) > JPEG_EXIF:
+            warnings.warn(
+                f"{path.name} is saved without its settings, for which a JPEG has no room: save as .png to keep them",
+                stacklevel=2,
+            )
+            exif = Image.Exif()
         kind, options = ("WEBP", {}) if path.suffix.lower() == ".webp" else ("JPEG", {"subsampling": 0})
         to_pil(image).save(data, kind, quality=95, exif=exif, **options)
     with replacing(path) as part:
@@ -260,13 +269,20 @@ def to_pil(image: Tensor) -> Image.Image:
 
 def check(image: Tensor, name: str = "source") -> Tensor:
     """The image, if it is a float tensor (B, 3, H, W) in [-1, 1]; otherwise ValueError says what came and the cure."""
+    wanted = f"{name} must be (B, 3, H, W) in [-1, 1]; got"
     if not isinstance(image, (Tensor, np.ndarray, Image.Image)):
-        raise ValueError(f"{name} must be (B, 3, H, W) in [-1, 1]; got {image!r}: use images.load(path)")
-    values = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+        raise ValueError(f"{wanted} {image!r}: use images.load(path)")
+    try:
+        values = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+    except TypeError as e:    # an array of texts
+        raise ValueError(f"{wanted} an array of {np.array(image).dtype}: use images.load(path)") from e
     shape = tuple(values.shape)
+    if values.is_complex():
+        raise ValueError(f"{wanted} {shape} of complex numbers: use its .real")
     if not values.numel():
-        raise ValueError(f"{name} must be (B, 3, H, W) in [-1, 1]; got the empty shape {shape}: use images.load(path)")
-    low, high = values.min().item(), values.max().item()
+        raise ValueError(f"{wanted} the empty shape {shape}: use images.load(path)")
+    numbers = values if values.is_floating_point() else values.double()    # torch has no min() of uint16
+    low, high = numbers.min().item(), numbers.max().item()
     in_range = values.is_floating_point() and low >= -1.001 and high <= 1.001    # room for half precision; NaN fails
     if values is image and values.ndim == 4 and shape[1] == 3 and in_range:
         return image
@@ -276,9 +292,7 @@ def check(image: Tensor, name: str = "source") -> Tensor:
         cure = "look at the step that made it"
     elif values is image and values.ndim == 3 and shape[0] == 3 and in_range:
         cure = "add the batch dimension with image[None]"
-    raise ValueError(
-        f'{name} must be (B, 3, H, W) in [-1, 1]; got {shape} in {span}: {cure} (in the book: "Images and noise")'
-    )
+    raise ValueError(f'{wanted} {shape} in {span}: {cure} (in the book: "Images and noise")')
 
 
 def check_sides(image: Tensor, multiple: int) -> None:
@@ -302,6 +316,14 @@ def _check_size(path: Path, width: int, height: int) -> None:
         raise ValueError(
             f"{path} is {width}x{height}, more than {MAX_DECODED // 10**6} million pixels: make it smaller first"
         )
+
+
+def _rotation(picture: Image.Image) -> int:
+    """How the camera was held, as EXIF counts it; 1, upright, where what it wrote cannot be read."""
+    try:
+        return picture.getexif().get(ORIENTATION, 1)
+    except DAMAGED:    # the picture itself has been read by now
+        return 1
 
 
 @contextmanager
@@ -356,7 +378,8 @@ def _span(picture: Image.Image) -> tuple[float, float]:
 
 def _resized(image: Tensor, height: int, width: int) -> Tensor:
     # Bicubic overshoots at edges; the range is part of the contract.
-    return F.interpolate(image, (height, width), mode="bicubic", antialias=True).clamp(-1, 1)
+    wide = image if image.dtype == torch.float64 else image.float()    # CPUs resize no float16
+    return F.interpolate(wide, (height, width), mode="bicubic", antialias=True).clamp(-1, 1).to(image.dtype)
 
 
 def _centre(image: Tensor, height: int, width: int) -> Tensor:

@@ -188,7 +188,9 @@ class Models:
         vars(self).pop("style_vgg", None)    # a part of vgg
 
     def _here(self, name: str, load: Callable[[], Network]) -> Network:
-        return moved(self._resting.pop(name, None) or load(), self.device)
+        # Libraries fill a network with random numbers before its weights are read: a caller's own draws stay as they are.
+        with torch.random.fork_rng(devices=[]):
+            return moved(self._resting.pop(name, None) or load(), self.device)
 
     @property
     def _half(self) -> torch.dtype | None:

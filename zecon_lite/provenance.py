@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from . import images, weights
-from .memory import modules_of
+from .memory import modules_of, naming_the_knob
 
 KEY = "rerun"    # of the line among a picture's settings
 FUNCTION = "function"    # before a function's name in it
@@ -169,8 +169,9 @@ class Framing:
     compare: bool = False
 
     def fitted(self, photograph: Tensor) -> Tensor:
-        """(1, 3, h, w) -> (1, 3, H, W), what the networks work on."""
-        return images.fit(photograph, self.size, self.fit, self.multiple)
+        """(1, 3, h, w) -> (1, 3, H, W), what the networks work on. Raises MemoryError where that is too much."""
+        with naming_the_knob(photograph.device, (1, 3, self.size, self.size), {}):
+            return images.fit(photograph, self.size, self.fit, self.multiple)
 
     def finished(self, results: Tensor, fitted: Tensor, photograph: Tensor) -> Sequence[Tensor]:
         """Results (B, 3, H, W) as they are written: without padding, side by side when they are compared."""

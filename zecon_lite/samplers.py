@@ -22,16 +22,24 @@ StepRule = Callable[[Schedule, Tensor, int, Prediction, Tensor | None, Tensor], 
 ClimbRule = Callable[[Schedule, Tensor, int, Tensor], Tensor]    # x_{t-1}, the position to climb to, noise -> x_t
 
 
-def ddpm_step(s: Schedule, x: Tensor, i: int, p: Prediction, grad: Tensor | None, noise: Tensor) -> Tensor:
+def ddpm_step(
+    schedule: Schedule, x: Tensor, i: int, prediction: Prediction, grad: Tensor | None, noise: Tensor
+) -> Tensor:
     """x_{t-1} by ancestral sampling (DDPM alg. 2); guidance shifts the mean (Dhariwal & Nichol 2021, alg. 1)."""
-    mean = s.posterior_mean(x, i, p.x0)
+    mean, log_variance = schedule.posterior_mean(x, i, prediction.x0), prediction.log_variance
     if grad is not None:
-        mean = mean - p.log_variance.exp() * grad
-    return mean + (0.5 * p.log_variance).exp() * noise if i > 0 else mean
+        mean = mean - log_variance.exp() * grad
+    return mean + (0.5 * log_variance).exp() * noise if i > 0 else mean
 
 
 def ddim_step(
-    s: Schedule, x: Tensor, i: int, p: Prediction, grad: Tensor | None, noise: Tensor, eta: float = 0.0
+    schedule: Schedule,
+    x: Tensor,
+    i: int,
+    prediction: Prediction,
+    grad: Tensor | None,
+    noise: Tensor,
+    eta: float = 0.0,
 ) -> Tensor:
     """x_{t-1} by DDIM (Song et al. 2021, eq. 12); guidance shifts eps (Dhariwal & Nichol 2021, alg. 2).
 
@@ -42,11 +50,11 @@ def ddim_step(
     >>> torch.allclose(ddim_step(s, s.noised(x0, 5, eps), 5, belief, None, eps), s.noised(x0, 4, eps))
     True
     """
-    a, a_prev = s.alphas_cumprod[i], s.alphas_cumprod_prev[i]
-    eps = s.eps_from_x0(x, i, p.x0)
+    a, a_prev = schedule.alphas_cumprod[i], schedule.alphas_cumprod_prev[i]
+    eps = schedule.eps_from_x0(x, i, prediction.x0)
     if grad is not None:
         eps = eps + (1 - a).sqrt() * grad
-    x0 = s.x0_from_eps(x, i, eps)
+    x0 = schedule.x0_from_eps(x, i, eps)
     sigma = eta * ((1 - a_prev) / (1 - a)).sqrt() * (1 - a / a_prev).sqrt()
     return a_prev.sqrt() * x0 + (1 - a_prev - sigma**2).sqrt() * eps + (sigma * noise if i > 0 else 0)
 

@@ -50,13 +50,13 @@ class Schedule:
     @classmethod
     def linear(cls, n: int = 1000) -> Schedule:
         """Betas from 1e-4 to 0.02 in a straight line (Ho et al. 2020, section 4), scaled when n is not 1000."""
-        scale = 1000 / n
+        scale = 1000 / _positions(n)
         return cls._from_betas(torch.linspace(scale * 1e-4, scale * 0.02, n, dtype=torch.float64))
 
     @classmethod
     def scaled_linear(cls, n: int = 1000) -> Schedule:
         """Square roots of beta in a straight line, 0.00085 to 0.012 (latent diffusion, Rombach et al. 2022)."""
-        scale = 1000 / n
+        scale = 1000 / _positions(n)
         return cls._from_betas(
             torch.linspace(math.sqrt(scale * 0.00085), math.sqrt(scale * 0.012), n, dtype=torch.float64) ** 2
         )
@@ -64,12 +64,17 @@ class Schedule:
     @classmethod
     def cosine(cls, n: int = 1000) -> Schedule:
         """alphas_cumprod follows a squared cosine, betas capped at 0.999 (Nichol & Dhariwal 2021, eq. 17)."""
-        u = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+        u = torch.linspace(0, 1, _positions(n) + 1, dtype=torch.float64)
         f = torch.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
         return cls._from_betas((1 - f[1:] / f[:-1]).clamp(max=0.999))
 
     @classmethod
     def _from_betas(cls, betas: Tensor) -> Schedule:
+        if not betas.max() < 1:
+            raise ValueError(
+                f"{len(betas)} positions are too few for these betas, which reach {betas.max():.2f} and leave nothing of "
+                f"the picture: take Schedule.linear().respace({len(betas)}), or the like"
+            )
         return cls((1 - betas).cumprod(0), torch.arange(len(betas)))
 
     def respace(self, n: int) -> Schedule:
@@ -145,3 +150,9 @@ class Schedule:
         """Mean of q(x_{t-1} | x_t, x_0) (DDPM eq. 7)."""
         a, a_prev, beta = self.alphas_cumprod[i], self.alphas_cumprod_prev[i], self.betas[i]
         return (beta * a_prev.sqrt() / (1 - a)) * x0 + ((1 - a_prev) * (1 - beta).sqrt() / (1 - a)) * x
+
+
+def _positions(n: int) -> int:
+    if n < 1:
+        raise ValueError(f"a schedule has at least one position; got {n}")
+    return n

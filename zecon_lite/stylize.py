@@ -130,10 +130,11 @@ def stylize(
     recipe = _recipe(recipe, models).changed(
         weights=weights, steps=steps, skip=skip, strength=strength, returns=returns
     )
-    task = _task(source, prompt, source_prompt, style, batch, models)
-    check(recipe, task)
-    warn(recipe, task)
-    with models.at_work(task.source.shape):
+    images.check(source, "source")
+    with models.at_work((len(source) * batch, *source.shape[1:])):
+        task = _task(source, prompt, source_prompt, style, batch, models)
+        check(recipe, task)
+        warn(recipe, task)
         done = _walk(recipe, task, models, torch.Generator().manual_seed(seed), on_step)
         record = _record(recipe, task, models, seed)
     image = recipe.finish(done[-1], task.style).clamp(-1, 1)
@@ -215,7 +216,6 @@ def _task(
     batch: int,
     models: Models,
 ) -> Task:
-    images.check(source, "source")
     if batch < 1:
         raise ValueError(f"batch must be at least 1; got {batch}")
     images.check_sides(source, models.multiple)

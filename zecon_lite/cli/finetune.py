@@ -115,6 +115,7 @@ def apply(
         from ..finetune import FINETUNE, journeys_of, translate
         from ..latents import into_domain
         from ..profiles import load_models
+        from ..provenance import Framing, check_seed
 
         images.check_destination(output)
         keep_apart([output], [photo])
@@ -126,10 +127,12 @@ def apply(
             raise ValueError(f"adapters must be of one profile to be used together; got {' and '.join(profiles)}")
         models = load_models(profiles[0], device)
         settings = journeys_of(loaded, FINETUNE.fitted_to(models))
-        source = images.fit(images.load(photo), size or models.size, multiple=models.multiple).to(models.device)
+        generator = torch.Generator().manual_seed(check_seed(seed))
+        source = Framing(size or models.size, models.multiple).fitted(images.load(photo)).to(models.device)
         if unseen:
-            generator = torch.Generator().manual_seed(seed)
-            source = into_domain(models.denoiser, source, settings.t0, rounds=unseen, generator=generator).clamp(-1, 1)
+            with models.at_work(source.shape):
+                source = into_domain(models.denoiser, source, settings.t0, rounds=unseen, generator=generator)
+            source = source.clamp(-1, 1)
         if mix:
             each = [tuned(models.denoiser, [adapter]) for adapter in loaded]
             pupil: Denoiser = degree_of_change(models.denoiser, each, degrees)

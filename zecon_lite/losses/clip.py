@@ -57,7 +57,7 @@ def clip_direction(
     embeddings to unit length before subtracting: normalize=True. The released ZeCon code does not. Where the picture
     has not changed there is no direction: the loss is 1 and its gradient 0.
     floor: a picture's change shorter than this counts as if it were so long. Without a floor the gradient grows like
-    1 / length, to 1e15 just beside the source; with one it stays below 1 / floor, and at the source itself it points
+    1 / length, to 1e15 just beside the source; with one it is at most 1 / floor, and at the source itself it points
     along the texts.
 
     >>> image, source_image = torch.tensor([[3.0, 1.0], [1.0, 1.0], [0.0, 1.0]]), torch.tensor([1.0, 1.0])
