@@ -329,7 +329,7 @@ def test_bad_requests_of_an_adapter_are_refused_on_the_command_line(sketch, tmp_
 
 def test_translation_runs_out_of_memory_with_a_sentence(sketch):
     _, models, pictures, settings, _ = sketch
-    with pytest.raises(MemoryError, match="not enough memory on cpu .* or --low-memory"):
+    with pytest.raises(MemoryError, match=r"not enough memory on cpu .* or --low-memory"):
         translate(pictures, LearnedVariance(lambda x, t: torch.empty(10**15), LINEAR), models=models, settings=settings)
 
 

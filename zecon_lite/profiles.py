@@ -188,7 +188,7 @@ class Models:
         vars(self).pop("style_vgg", None)    # a part of vgg
 
     def _here(self, name: str, load: Callable[[], Network]) -> Network:
-        # Libraries fill a network with random numbers before its weights are read: a caller's own draws stay as they are.
+        # Libraries fill a network with random numbers before its weights are read; a caller's own draws stay the same.
         with torch.random.fork_rng(devices=[]):
             return moved(self._resting.pop(name, None) or load(), self.device)
 

@@ -72,8 +72,8 @@ class Schedule:
     def _from_betas(cls, betas: Tensor) -> Schedule:
         if not betas.max() < 1:
             raise ValueError(
-                f"{len(betas)} positions are too few for these betas, which reach {betas.max():.2f} and leave nothing of "
-                f"the picture: take Schedule.linear().respace({len(betas)}), or the like"
+                f"{len(betas)} positions are too few for these betas, which reach {betas.max():.2f} and leave nothing "
+                f"of the picture: take Schedule.linear().respace({len(betas)}), or the like"
             )
         return cls((1 - betas).cumprod(0), torch.arange(len(betas)))
 
