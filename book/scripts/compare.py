@@ -50,14 +50,15 @@ OF_PHOTOGRAPHS = tuple(key for key in SCORES if key != "mask_iou")
 REPORTED = {
     "sdedit": ("not at hand", "-"),
     "clip_guided": ("not at hand: ours is ZeCon's CLIP term alone, no published system", "-"),
-    "zecon": ("about 38 s a picture, against 293 s for DiffusionCLIP; GPU not named", "a review; the paper's tables "
-              "are not at hand"),
+    "zecon": ("about 38 s a picture, against 293 s for DiffusionCLIP; GPU not named", "a review on GitHub, which "
+              "cites arXiv 2303.08622v2; the paper's tables are not at hand"),
     "diffuseit_text": ("SFID 9.98, CSFID 41.07, LPIPS 0.372 on animals; SFID 16.86, CSFID 54.48 on landscapes; 40 s a "
-                       "picture on an RTX 3090", "notes on AGG (arXiv 2306.04396), which repeats the table; a review"),
+                       "picture on an RTX 3090", "notes on AGG (arXiv 2306.04396), which repeats the table; a review "
+                       "(kimjy99.github.io)"),
     "diffuseit_image": ("3.07 style, 2.07 realism, 2.70 content of 5, in another paper's user study",
                         "notes on AGG (arXiv 2306.04396)"),
     "diffusionclip": ("directional similarity 0.17, segmentation consistency 93.7 %, identity 0.70 on CelebA-HQ; 1 to "
-                      "7 minutes of training on a Quadro RTX 6000", "a review's transcription"),
+                      "7 minutes of training on a Quadro RTX 6000", "a review's transcription of tables and section 3.2"),
     "gram_clip": ("none: its text says only that it fell behind the methods it was compared with", "its text"),
     "cds": ("structure distance 0.020 against 0.023 of DDS, cat to dog", "a third party's summary"),
 }
