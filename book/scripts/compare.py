@@ -58,7 +58,7 @@ REPORTED = {
     "diffuseit_image": ("3.07 style, 2.07 realism, 2.70 content of 5, in another paper's user study",
                         "notes on AGG (arXiv 2306.04396)"),
     "diffusionclip": ("directional similarity 0.17, segmentation consistency 93.7 %, identity 0.70 on CelebA-HQ; 1 to "
-                      "7 minutes of training on a Quadro RTX 6000", "a review's transcription of tables and section 3.2"),
+                      "7 minutes of training on a Quadro RTX 6000", "a review's transcription of its tables and text"),
     "gram_clip": ("none: its text says only that it fell behind the methods it was compared with", "its text"),
     "cds": ("structure distance 0.020 against 0.023 of DDS, cat to dog", "a third party's summary"),
 }
