@@ -93,7 +93,7 @@ clean:       ## remove everything built; the environment in .venv stays
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("zecon_lite needs Python 3.10 or later and found " \
 		+ sys.version.split()[0] + "; name a newer one: make book PYTHON=python3.12")'
-	@test -x $(BIN)python || $(PYTHON) -m venv $(VENV) || \
+	@test -x $(BIN)pip || $(PYTHON) -m venv $(VENV) || \
 		{ echo "Python cannot make an environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Setting up $(VENV); the first time this takes some minutes, PyTorch is large."
 	$(BIN)python -m pip install --disable-pip-version-check -e ".[book,latent,finetune,test]" $(PINS)

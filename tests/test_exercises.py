@@ -201,7 +201,10 @@ def test_an_answer_that_is_right_once_is_not_right(exercise):
     assert not exercise.grade(lucky).right and len(calls) == DRAWS + 1, "and once more, whether it is steady"
 
 
-@pytest.mark.parametrize("wrap", [list, tuple, lambda x: [float(v) for v in x], lambda x: x.numpy(), torch.Tensor.half])
+@pytest.mark.parametrize("wrap", [
+    list, tuple, lambda x: [float(v) for v in x], lambda x: x.numpy(), lambda x: x.flip(0).numpy()[::-1],
+    torch.Tensor.half,
+])
 def test_an_answer_is_not_wrong_for_its_container(exercise, wrap):
     assert exercise.grade(lambda x: wrap(2 * torch.arange(3.0))).message != exercise.praise, "still the wrong numbers"
     whole = Exercise("whole", lambda g: (torch.randint(9, (3,), generator=g).float(),), doubled, {})

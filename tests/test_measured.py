@@ -113,6 +113,11 @@ def test_tables_say_yes_only_where_it_is_so(script):
     assert script.difference({"rows": rows}).count("| yes |") == 5
 
 
+def test_what_rounding_left_of_an_interval_is_no_finding(script):
+    assert script.side_of_zero(4e-5, 0.4) == script.side_of_zero(-0.4, -4e-5) == script.side_of_zero(-0.1, 0.1) == 0
+    assert script.side_of_zero(0.001, 0.4) == 1 and script.side_of_zero(-0.4, -0.001) == -1
+
+
 def test_pictures_made_on_a_gpu_have_no_seconds_until_these_are_measured_on_a_cpu(script, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
     here, there = ({"rows": {"it": {"cpu_seconds_per_picture": 1.5}}} for _ in range(2))

@@ -27,6 +27,7 @@ from measure import (
     minus,
     place,
     read_csv,
+    side_of_zero,
     timed,
     without_seconds,
     write,
@@ -239,7 +240,7 @@ def told_cell(line: Mapping[str, str]) -> str:
         return cell(None)
     if not line["low"]:
         return cell(float(line["mean"]))
-    star = line["difference"] and (float(line["difference_low"]) > 0 or float(line["difference_high"]) < 0)
+    star = line["difference"] and side_of_zero(float(line["difference_low"]), float(line["difference_high"]))
     return cell([float(line[end]) for end in ("mean", "low", "high")]) + (" \\*" if star else "")
 
 
@@ -292,7 +293,7 @@ def pictures(asked: Benchmark, names: Mapping[tuple[str, str], str], rows: Mappi
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=4)
+    parser.add_argument("--scenes", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--styles", default=",".join(world.STYLES), help="names with commas")
     parser.add_argument("--fragments", action="store_true", help="write the tables alone, from the numbers there")

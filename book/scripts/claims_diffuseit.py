@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, draw, elsewhere, markdown, place, with_seconds, without_seconds, write
+from measure import ASSETS, CACHE, draw, elsewhere, markdown, place, side_of_zero, with_seconds, without_seconds, write
 from torch import Tensor
 
 from zecon_lite import images, load_models, metrics, show, weights
@@ -87,7 +87,8 @@ def judged(claim: Claim, measured: Mapping) -> tuple[tuple[float, float, float],
     found = difference(claim.one, claim.other, claim.measure, measured)
     low, high = sorted(claim.sign * end for end in found[1:])
     behind = claim.fair is not None and difference(claim.one, claim.other, claim.fair, measured)[2] < 0
-    return found, "false" if high < 0 else "true" if low > 0 and not behind else "not shown"
+    side = side_of_zero(low, high)
+    return found, "false" if side < 0 else "true" if side > 0 and not behind else "not shown"
 
 
 def difference(one: str, other: str, measure: str, measured: Mapping) -> tuple[float, float, float]:
@@ -235,7 +236,7 @@ def palette_distance(a: Tensor, b: Tensor) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=8)
+    parser.add_argument("--scenes", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=16, help="of the schedule")
     elsewhere(parser)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, ROOT, draw, hashes, markdown, write
+from measure import ASSETS, CACHE, ROOT, draw, hashes, markdown, side_of_zero, write
 from torch import Tensor
 
 from zecon_lite import FINETUNE, Adapter, Denoiser, images, load_models, metrics, show, translate, tuned
@@ -183,8 +183,7 @@ def negative(found: tuple[float, float, float]) -> tuple[float, float, float]:
 
 def verdict(found: Sequence[float]) -> str:
     """true where the whole interval is above 0, false where it is below, else not shown."""
-    _, low, high = found
-    return "true" if low > 0 else "false" if high < 0 else "not shown"
+    return {1: "true", -1: "false", 0: "not shown"}[side_of_zero(*found[1:])]
 
 
 # ----------------------------------------------------------------------------------------------------------- the text

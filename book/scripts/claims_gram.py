@@ -309,8 +309,8 @@ def sheet(source: Tensor, examples: Tensor, results: Mapping[tuple[float, float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--scenes", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--device", default="cpu", help="where pictures are made")
     args = parser.parse_args()
     models = load_models("tiny", device=args.device)

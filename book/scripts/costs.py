@@ -101,9 +101,10 @@ def fragment(known: dict) -> str:
         chapter = f"[{int(path.stem[:2])}. {title.removeprefix('# ')}](../notebooks/{path.name})"
         took = f"{cost['cpu']:.0f} | {in_gib(cost['memory'])}"
         rows.append(f"| {chapter} | {took} | {downloads(path)} |")
-    return ("\n".join(rows) + f"\n\nWith the bundled networks, which download nothing; on {where['cores']} "
-            f"{where['processor']} cores, {where['system']}, Python {where['python']}, torch {where['torch']}. "
-            f"On a GPU, nothing has been measured yet.\n")
+    days = " and ".join(sorted({cost["date"] for cost in known["notebooks"].values()}))
+    return ("\n".join(rows) + f"\n\nMeasured on {days}, with the bundled networks, which download nothing; on "
+            f"{where['cores']} {where['processor']} cores, {where['system']}, Python {where['python']}, torch "
+            f"{where['torch']}. On a GPU, nothing has been measured yet.\n")
 
 
 def write(path: Path, text: str) -> None:

@@ -148,7 +148,7 @@ def equal_style(curve: Mapping) -> str:
             continue
         weight, name = equal[-1]
         style, *kept = (minus(rows, name, "clip_guided", k) for k in (key, "ssim_to_source", "mask_iou"))
-        outside = "yes" if all(found[1] > 0 for found in kept) else "no"
+        outside = "yes" if all(side_of_zero(*found[1:]) > 0 for found in kept) else "no"
         lines.append([MEASURES[key], f"{weight:g}", cell(style), *map(cell, kept), outside])
     headings = ["at equal", "weight", "style, difference", "SSIM, difference", "mask IoU, difference", "both above 0"]
     return markdown(headings, lines)
@@ -171,8 +171,13 @@ def minus(rows: Mapping, one: str, other: str, key: str) -> tuple[float, float, 
 
 
 def yes_or_no(found: tuple[float, float, float]) -> str:
-    """Whether an interval leaves 0 outside."""
-    return "yes" if found[1] > 0 or found[2] < 0 else "no"
+    """Whether an interval leaves 0 outside, in words."""
+    return "yes" if side_of_zero(*found[1:]) else "no"
+
+
+def side_of_zero(low: float, high: float) -> int:
+    """1 where the whole interval is above 0, -1 where it is below, else 0; scores are kept in four digits only."""
+    return (round(low, 3) > 0) - (round(high, 3) < 0)
 
 
 def by_style(measured: Mapping) -> str:

@@ -127,7 +127,7 @@ EXERCISES = (
                 lambda s, r: (r.diag() / s.diag()).sqrt().diag()
             ),
         },
-        "symmetric, and A S A = R: the map that moves colours least.",
+        "symmetric, positive, and A S A = R: the map that moves colours least.",
     ),
     Question(
         "passes-of-the-transformer",

@@ -154,7 +154,8 @@ def _result(value: object) -> Result:
         return torch.tensor(float(value), dtype=torch.float64)
     if not isinstance(value, Tensor | np.ndarray):
         raise TypeError(type(value).__name__)
-    tensor = torch.as_tensor(value).detach().to_dense().cpu()
+    # A copy: torch takes no array whose rows run backwards, such as s[::-1].
+    tensor = torch.as_tensor(value.copy() if isinstance(value, np.ndarray) else value).detach().to_dense().cpu()
     if tensor.is_complex():
         raise TypeError("complex numbers")
     return tensor.double()

@@ -22,8 +22,8 @@ def _dds(eps_null: Tensor, eps_text: Tensor, source_null: Tensor, source_text: T
     return dds_gradient(result, classifier_free_guidance(source_null, source_text, w))
 
 
-def _noisy(generator: torch.Generator) -> tuple[Tensor | float, ...]:
-    a = 0.1 + 0.8 * torch.rand(1, generator=generator).item()
+def _noisy(generator: torch.Generator) -> tuple[Tensor, ...]:
+    a = 0.1 + 0.8 * torch.rand((), generator=generator, dtype=torch.float64)
     return *torch.randn(2, 2, 4, 3, 3, generator=generator).unbind(), a
 
 
@@ -56,7 +56,7 @@ EXERCISES = (
     Exercise(
         "noise-from-v",
         _noisy,
-        lambda z, v, a: eps_from_v(z, torch.tensor(a), v),
+        lambda z, v, a: eps_from_v(z, a, v),
         {
             "that is x0, sqrt(a) z_t - sqrt(1 - a) v; the noise is the other half of the rotation.": (
                 lambda z, v, a: a**0.5 * z - (1 - a) ** 0.5 * v

@@ -53,7 +53,10 @@ EXERCISES = (
             "all pictures of the batch are compared as one long picture: flatten from dimension 1 on.": (
                 _outlines_of_all
             ),
-            "the sign is turned: that is the similarity, which guidance would lower.": lambda a, b: -_outlines(a, b),
+            "the sign is turned.": lambda a, b: -_outlines(a, b),
+            "that is the similarity, which guidance would lower: take 1 - cosine.": (
+                lambda a, b: len(a) - _outlines(a, b)
+            ),
             "return one number: the distances of the pictures, summed.": (
                 lambda a, b: 1 - F.cosine_similarity(_strength(a).flatten(1), _strength(b).flatten(1), dim=1)
             ),
