@@ -10,7 +10,7 @@ from golden import draw
 from safetensors.torch import save_file
 from toys import EpsStub, GaussianDenoiser, TinyUNet
 
-from zecon_lite.adapters import Adapter, Mixture, bands, degree_of_change, low_rank, name_of, tuned, whole
+from zecon_lite.adapters import FORMAT, Adapter, Mixture, bands, degree_of_change, low_rank, name_of, tuned, whole
 from zecon_lite.denoiser import LearnedVariance
 from zecon_lite.latents import fingerprint
 from zecon_lite.schedule import Schedule
@@ -156,10 +156,12 @@ def test_degrees_that_do_not_match_are_refused(learnt):
 @pytest.mark.parametrize(("name", "message"), [
     ("none.safetensors", "there are no weights at"), ("a.png", "an adapter is a .safetensors file; got a.png"),
     ("text.safetensors", "is damaged"), ("other.safetensors", "holds tensors but is no adapter: make one with"),
+    ("half.safetensors", "half.safetensors lacks one of the two factors of out.weight: make it again"),
 ])
 def test_what_is_no_adapter_is_refused_with_the_cure(tmp_path, name, message):
     (tmp_path / "text.safetensors").write_bytes(b"hello")
     save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
+    save_file({"out.weight:A": torch.zeros(2, 2)}, tmp_path / "half.safetensors", {"format": FORMAT})
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         Adapter.load(tmp_path / name)
 

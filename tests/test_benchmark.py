@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from zecon_lite import RECIPES, benchmark, images, load_models
+from zecon_lite import RECIPES, benchmark, images, load_models, recipes
 from zecon_lite.adapters import Adapter
 from zecon_lite.benchmark import (
     SOURCE,
@@ -22,6 +22,7 @@ from zecon_lite.benchmark import (
     of_recipe,
 )
 from zecon_lite.tiny import world
+from zecon_lite.ways import Early
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,15 @@ def test_settings_tell_one_weight_from_another_and_hold_no_address(models):
     assert " at 0x" not in plain.settings
 
 
+def test_what_functions_of_one_s_own_make_is_not_stored(models, monkeypatch):
+    zecon = RECIPES["zecon"].fitted_to(models)
+    assert of_recipe(zecon.changed(weights={"zecon": Early(0.02)}), models).settings
+    assert not of_recipe(zecon.changed(weights={"zecon": lambda state: 0.02}), models).settings
+    monkeypatch.setitem(recipes.LOSSES, "mine", lambda run: lambda state: state.view.sum())
+    assert not of_recipe(zecon.changed(weights={"mine": 1.0}), models).settings
+    assert all(of_recipe(recipe, models).settings for recipe in RECIPES)
+
+
 def test_a_recipe_or_loss_that_there_is_not_is_refused(models):
     with pytest.raises(ValueError, match="no recipe 'zeco'; did you mean 'zecon'"):
         of_recipe("zeco", models)
@@ -178,6 +188,14 @@ def test_each_style_is_painted_by_the_adapter_of_its_prompt(asked, models, monke
     torch.testing.assert_close(made[1::2], 0.25 * source[1::2])
     assert seen == [(2, 300, 3)] * 2
     assert row.settings != of_adapters([adapter("pixel art"), adapter("a pencil sketch")], models).settings
+
+
+def test_adapters_are_told_apart_and_no_two_have_one_prompt(models):
+    one, other = adapter("pixel art"), adapter("pixel art")
+    with pytest.raises(ValueError, match="two adapters were trained for the same prompt: give one for each style"):
+        of_adapters([one, other], models)
+    farther = replace(one, about={**one.about, "t0": "500"})
+    assert of_adapters([one], models).settings != of_adapters([farther], models).settings
 
 
 def test_a_style_that_nobody_learnt_is_refused(asked, models):

@@ -251,6 +251,11 @@ def test_no_result_takes_the_file_of_another(photo, negative):
     assert len(names(photo.parent)) == 2 + 4
 
 
+def test_names_that_meet_after_they_were_numbered_are_numbered_on(photo, negative):
+    done = run("stylize", photo, "ink", "--also", "ink_2", "--also", "Ink")
+    assert done.exit_code == 0 and len([name for name in names(photo.parent) if name.startswith("cat_ink")]) == 3
+
+
 def test_where_one_of_several_fails_the_others_are_made_and_it_is_named(photo, negative, monkeypatch):
     restyle = stylize.stylize
 

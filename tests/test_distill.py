@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -340,6 +341,19 @@ def test_sds_may_have_a_contrast_too():
     assert torch.equal(step.score, plain.score) and set(step.losses) == {"score", "contrast"}
     with pytest.raises(ValueError, match="sds compares with the source and needs source_prompt"):
         distill(Stub(), source, "a pig", method=sds)
+
+
+def test_the_caller_s_grad_mode_and_kind_of_number_do_not_matter():
+    def last(**changes):
+        method = METHODS["cds"].changed(**changes)
+        *_, step = distill(Stub(), latents(1, 1, 4, 8, 8), "b", "a", method=method, generator=seeded())
+        return step.z
+
+    plain = last(iterations=2, weights={"contrast": 2.0}, guidance=5.0)
+    with torch.no_grad():
+        assert torch.equal(plain, last(iterations=2, weights={"contrast": 2.0}, guidance=5.0))
+    ours = {"iterations": np.int64(2), "weights": {"contrast": np.float64(2)}, "guidance": torch.tensor(5.0)}
+    assert torch.equal(plain, last(**ours)) and METHODS["cds"].changed(**ours).guidance == 5.0
 
 
 def test_the_contrast_holds_the_result_to_the_source():

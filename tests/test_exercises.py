@@ -267,6 +267,10 @@ def test_a_number_may_be_rounded_and_a_word_may_be_written_large():
     assert word.grade(" key ") and word.grade("QUERY").message == "the other one."
 
 
+def test_a_number_longer_than_any_float_is_wrong():
+    assert not Question("q", 2.0, "so it is", {}).grade(10**400).right
+
+
 def test_an_unknown_exercise_names_the_nearest():
     with pytest.raises(ValueError, match=r"no exercise 'patch-contrats'.*patch-contrast"):
         check("patch-contrats", doubled)

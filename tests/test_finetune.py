@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 
 from zecon_lite import FINETUNE, FineTune, cli, images, load_models, translate
 from zecon_lite.adapters import Adapter, tuned
+from zecon_lite.augment import Views
 from zecon_lite.denoiser import LearnedVariance
-from zecon_lite.finetune import LOSSES, finetune, journeys_of, step_by_step, through_all_steps
+from zecon_lite.finetune import LOSSES, _shown, finetune, journeys_of, step_by_step, through_all_steps
 from zecon_lite.latents import fingerprint, journey
 from zecon_lite.losses import Identity, identity_distance, l1
+from zecon_lite.models.resize import bicubic_centre
 from zecon_lite.profiles import Models
 from zecon_lite.schedule import Schedule
 from zecon_lite.state import State
@@ -196,6 +198,8 @@ def test_a_face_network_may_have_its_say(toy):
     ({"epochs": 0}, {}, "epochs must be at least 1; got 0"),
     ({"lr": 0}, {}, "lr, the learning rate, must be above 0 and finite; got 0: the paper uses 8e-6"),
     ({"lr": math.inf}, {}, "must be above 0 and finite; got inf"),
+    ({"weights": {"clip_direction": 0, "l1": 0}}, {}, "every weight is 0, so there is nothing to learn"),
+    ({"growth": -1.0}, {}, "growth, by which lr is multiplied, must be above 0 and finite; got -1.0"),
     ({"train_steps": 1}, {}, "there are journeys of 2 to 401 timesteps; got 1"),
     ({"t0": 1000}, {}, "t0 must be a timestep, 1 to 999; got 1000"),
     ({"weights": {"identity": 1}}, {}, "the loss 'identity' needs a face network: give finetune(..., face=...)"),
@@ -205,6 +209,26 @@ def test_a_face_network_may_have_its_say(toy):
 def test_bad_requests_are_refused_with_a_cure(toy, changes, options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         learn(toy, dataclasses.replace(TOY, **changes), **options)
+
+
+def test_the_largest_seed_has_a_second_epoch_and_sentences_belong_to_a_run(toy, tmp_path):
+    twice, run = dataclasses.replace(TOY, epochs=2), {"seed": 2**64 - 1, "checkpoint": tmp_path / "run"}
+    learn(toy, twice, **run)
+    with pytest.raises(ValueError, match="run is the checkpoint of another run"):
+        learn(toy, dataclasses.replace(twice, templates=lambda: ("not a {}",)), **run)
+
+
+def test_settings_that_the_bundled_networks_overrule_are_told(models):
+    with pytest.warns(UserWarning, match="bundled networks take their own t0, epochs, and not .* FINETUNE.fitted_to"):
+        dataclasses.replace(FINETUNE, t0=300, epochs=1).fitted_to(models)
+    with pytest.raises(ValueError, match="t0 must be a timestep, 1 to 999; got 1000"):
+        far = dataclasses.replace(FINETUNE.fitted_to(models), t0=1000)
+        translate(torch.zeros(1, 3, 64, 64), models.denoiser, models=models, settings=far)
+
+
+def test_of_a_whole_picture_clip_sees_the_square_in_the_middle_as_released(models):
+    whole, views = (_shown(models.clip, dataclasses.replace(TOY, views=v)) for v in (None, Views(5)))
+    assert whole.resize is bicubic_centre and whole.model is models.clip.model and views is models.clip
 
 
 def test_bad_pictures_and_other_runs_checkpoints_are_refused(toy, tmp_path):
@@ -322,6 +346,8 @@ def test_bad_requests_of_an_adapter_are_refused_on_the_command_line(sketch, tmp_
     for options, message in {
         ("--seed", 1 << 65): "a seed must be a whole number of at most 64 bits",
         ("--size", 40_000_000): "not enough memory on cpu",
+        ("--degree", 2): "a degree must be 0 to 1; got 2",
+        ("--degree", "nan"): "a degree must be 0 to 1; got nan",
     }.items():
         done = run("apply", folder / "pencil.safetensors", folder / "cat.png", "-o", tmp_path / "a.png", *options)
         assert done.exit_code == 2 and message in plain(done.stderr) and not list(tmp_path.iterdir()), done.stderr

@@ -164,6 +164,10 @@ def test_other_steps_begin_at_the_same_share(models):
     dials = Panel(models).dials
     dials.t0.value, dials.steps.value = 10, 50
     assert dials.t0.value == 20 and len(dials.t0.options) == 50
+    for skip, steps, wanted in ((2, 26, 2), (13, 50, 26), (0, 50, 0)):    # the same number; one that was not there
+        dials.steps.value, dials.t0.value = 25, skip
+        dials.steps.value = steps
+        assert dials.t0.value == wanted and len(dials.t0.options) == steps
     dials.steps.value = 1
     assert dials.t0.value == 0 and len(dials.t0.options) == 1
 

@@ -97,6 +97,17 @@ def test_a_guided_picture_comes_out_the_same(folder, recipe, options):
     assert again.same and again.differences == ()
 
 
+def test_of_several_sources_and_styles_each_is_made_again_with_its_own(folder, models):
+    sources, styles = (torch.cat([images.fit(images.photograph(n), 64, "crop") for n in names])
+                       for names in (("cat", "coffee"), ("rocket", "astronaut")))
+    few = {"recipe": "gram_clip", "models": models, "steps": 3, "skip": 1}
+    saved = stylize(sources, style=styles, batch=2, **few).save("four.png")
+    again = rerun(saved[1], source=sources, style=styles, device="cpu")
+    assert again.same and not again.differences
+    with pytest.raises(ValueError, match="the result was made of 4 pictures; got 6: give those alone"):
+        rerun(saved[1], source=sources.repeat(3, 1, 1, 1), style=styles, device="cpu")
+
+
 def test_a_picture_made_in_python_needs_its_source_and_is_the_same(folder, models):
     source = torch.cat([images.fit(images.photograph(name), 64, "crop") for name in ("cat", "rocket")])
     asked = {"recipe": "sdedit", "steps": 5, "skip": 2, "returns": 1, "batch": 2}
@@ -281,6 +292,25 @@ def test_info_names_the_command_instead_of_the_long_line(folder):
     made("a sketch", "-o", "out.png")
     shown = plain(run("info", "out.png").stdout)
     assert "rerun zecon-lite rerun out.png makes it again" in shown and "sha256" not in shown
+
+
+@pytest.mark.parametrize(("name", "value"), [("networks", []), ("source", {"shape": [1, 3, 64, 64]})])
+def test_settings_that_are_damaged_inside_are_refused_with_the_cure(folder, name, value):
+    made("a sketch", "-o", "result.png")
+    record = record_of("result.png") | {name: value}
+    settings = images.read_metadata("result.png")
+    images.save(images.load("result.png"), "result.png", settings | {KEY: json.dumps(record)})
+    with pytest.raises(ValueError, match=r"the settings of result\.png are not those that this version writes"):
+        rerun("result.png", device="cpu")
+
+
+@pytest.mark.parametrize("number", ["5", "x"])
+def test_a_number_that_is_none_of_the_run_is_refused(folder, number):
+    made("a sketch", "-o", "result.png")
+    settings = images.read_metadata("result.png")
+    images.save(images.load("result.png"), "result.png", settings | {"number": number})
+    with pytest.raises(ValueError, match=r"the settings of result\.png are not those that this version writes"):
+        rerun("result.png", device="cpu")
 
 
 @pytest.mark.parametrize("lacking", ["dtype", "saving", "changes"])

@@ -418,6 +418,20 @@ def test_a_damaged_file_says_so(tmp_path, name):
         read(tmp_path / name)
 
 
+def test_a_file_that_is_cut_or_changed_anywhere_says_so(tmp_path):
+    torch.save({"w": torch.arange(30.0)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    whole, generator = (tmp_path / "old.pt").read_bytes(), torch.Generator().manual_seed(0)
+    refused = 0
+    for at in torch.randint(len(whole), (60,), generator=generator).tolist():
+        for data in (whole[:at], whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]):
+            (tmp_path / "w.pt").write_bytes(data)
+            try:
+                read(tmp_path / "w.pt")    # another number is no damage that can be seen
+            except ValueError as error:
+                refused += "w.pt" in str(error)
+    assert refused > 60
+
+
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weights at"):
         read(tmp_path / "none.pt")
@@ -447,6 +461,11 @@ def test_loaded_weights_are_single_precision_and_frozen():
 def test_an_unknown_profile_offers_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'imagenet256'"):
         load_models("imagenet")
+
+
+def test_the_home_may_begin_with_a_tilde(monkeypatch):
+    monkeypatch.setenv("ZECON_LITE_HOME", "~/w")
+    assert weights.home() == Path.home() / "w"
 
 
 def test_a_device_that_is_not_there_says_so():

@@ -67,6 +67,10 @@ class Adapter:
             about = file.metadata() or {}
         if about.pop("format", None) != FORMAT:
             raise ValueError(f"{path.name} holds tensors but is no adapter: make one with `zecon-lite finetune`")
+        for name in tensors:
+            stem, _, part = name.rpartition(":")
+            if part in ("A", "B") and f"{stem}:{'BA'['AB'.index(part)]}" not in tensors:
+                raise ValueError(f"{path.name} lacks one of the two factors of {stem}: make it again")
         return cls(tensors, about)
 
 

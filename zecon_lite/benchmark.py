@@ -32,6 +32,7 @@ from .profiles import Models, nearest
 from .recipes import RECIPES, Recipe
 from .scores import METHODS
 from .stylize import stylize
+from .terms import LOSSES
 from .tiny import world
 from .tiny.networks import SIZE
 
@@ -213,7 +214,15 @@ def of_recipe(recipe: str | Recipe, models: Models, loss: str | None = None, wei
     values["weights"] = {k: getattr(w, "__qualname__", w) for k, w in recipe.weights.items()}
     told = ", ".join(f"{k}={getattr(v, '__qualname__', v)}" for k, v in values.items())
     told = f"{told}; profile={models.profile.name}, dtype={models.dtype}, package {_fingerprint()}"
-    return Row(make, told, loss, weight)
+    # Two functions of somebody's own may have one name: what they make is not stored.
+    parts = [*values.values(), *recipe.weights.values(), *(LOSSES[name] for name in recipe.weights)]
+    return Row(make, told if all(map(_is_told, parts)) else "", loss, weight)
+
+
+def _is_told(value: object) -> bool:
+    """Whether the name of a setting says all: of a function, if the package defines it, or a module at its top."""
+    own = getattr(value, "__module__", "").split(".")[0] == __package__
+    return own or not callable(value) or "<" not in getattr(value, "__qualname__", "")
 
 
 def of_edit(method: str, models: Models) -> Row:
@@ -238,9 +247,12 @@ def of_edit(method: str, models: Models) -> Row:
 def of_adapters(adapters: Sequence[Adapter], models: Models) -> Row:
     """DiffusionCLIP as a row: the pictures of each style by the adapter that was trained for its prompt.
 
-    Making pictures raises ValueError for a style whose prompt no adapter was trained for.
+    Raises ValueError for two adapters of one prompt; making pictures does for a style whose prompt no adapter was
+    trained for.
     """
     known = {adapter.about.get("prompt"): adapter for adapter in adapters}
+    if len(known) < len(adapters):
+        raise ValueError("two adapters were trained for the same prompt: give one for each style")
 
     def make(asked: Pictures, seed: int) -> Tensor:
         done = torch.empty_like(asked.source)
@@ -255,8 +267,11 @@ def of_adapters(adapters: Sequence[Adapter], models: Models) -> Row:
             done[which] = translate(asked.source[which], pupil, models=models, settings=settings).to(done)
         return done
 
-    learnt = [digest(*(part for pair in sorted(adapter.tensors.items()) for part in pair)) for adapter in adapters]
-    return Row(make, f"{sorted(zip(map(str, known), learnt, strict=False))}; package {_fingerprint()}")
+    learnt = [
+        (sorted(adapter.about.items()), digest(*(part for pair in sorted(adapter.tensors.items()) for part in pair)))
+        for adapter in adapters
+    ]
+    return Row(make, f"{sorted(learnt)}; package {_fingerprint()}")
 
 
 def of_function(function: Method, name: str = "the method", settings: str = "") -> Row:
@@ -284,9 +299,15 @@ def of_method(spec: str) -> Row:
     module_name, _, function_name = spec.partition(":")
     if not module_name or not function_name:
         raise ValueError(f"a method must be package.module:function, as in my_method:restyle; got {spec!r}")
-    module = import_module(module_name) if _importable(module_name) else None
-    if module is None:
-        raise ValueError(f"there is no module {module_name!r} here: run in its folder, or install it")
+    if not _importable(module_name):
+        raise ValueError(
+            f"there is no module {module_name!r} here: run in its folder, or install it, and give its name as Python "
+            "imports it, such as my_method:restyle"
+        )
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise ValueError(f"the module {module_name!r} cannot be imported: {error}") from error
     if not hasattr(module, function_name):
         raise ValueError(f"the module {module_name!r} has no {function_name!r}; {nearest(function_name, vars(module))}")
     source = getattr(module, "__file__", None)
@@ -300,7 +321,7 @@ def _importable(module: str) -> bool:
         sys.path.insert(0, os.getcwd())
     try:
         return find_spec(module) is not None
-    except (ModuleNotFoundError, ValueError):
+    except (ImportError, ValueError):
         return False
 
 

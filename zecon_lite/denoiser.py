@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from .models.unet import UNet
@@ -68,7 +69,7 @@ class UNetDenoiser(ABC):
     def features(self, x: Tensor, t: int, blocks: Sequence[int] | None = None) -> list[Tensor]:
         """Encoder features [(B, C_k, H_k, W_k)] at training timestep t; `feature_blocks` when `blocks` is None."""
         blocks = self.feature_blocks if blocks is None else blocks
-        return self.unet.encode(x, x.new_full((len(x),), t), blocks)
+        return self.unet.encode(x, torch.full((len(x),), t, device=x.device), blocks)
 
     def respace(self, n: int) -> UNetDenoiser:
         """The same network on n evenly spaced positions of its schedule."""

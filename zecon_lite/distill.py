@@ -131,19 +131,19 @@ def _descend(
         i = int(torch.randint(*method.timesteps, (1,), generator=generator))
         noise = randn_like(source[:1], generator)
         z = z.detach().requires_grad_(method.contrasts)
-        z_t = s.noised(z, i, noise)
 
         eps_null, eps_source, source_maps = _constants(
-            latent, s.noised(source, i, noise), z_t.detach(), i, texts, method, layers
+            latent, s.noised(source, i, noise), s.noised(z.detach(), i, noise), i, texts, method, layers
         )
-        eps_text, maps = latent.predict(z_t, i, texts.result, layers)
+        with torch.set_grad_enabled(method.contrasts):    # never across a yield: it is the caller's
+            eps_text, maps = latent.predict(s.noised(z, i, noise), i, texts.result, layers)
+            loss = method.contrast(maps, source_maps, generator) if method.contrasts else None
         eps = classifier_free_guidance(eps_null, eps_text.detach(), method.guidance)
         weight = timestep_weight(s.alphas_cumprod[i], method.alpha_exp, method.sigma_exp)
         g = dds_gradient(eps, cast(Tensor, eps_source), weight) if method.delta else sds_gradient(eps, noise, weight)
         move, pull = method.weights.get("score", 0) * method.score_scale * g, None
         losses = {"score": g.square().mean((1, 2, 3)).sum().item()}
-        if method.contrasts:
-            loss = method.contrast(maps, source_maps, generator)
+        if loss is not None:
             (pull,) = torch.autograd.grad(loss, z)
             move, losses["contrast"] = move + method.weights["contrast"] * pull, loss.item()
 
@@ -299,7 +299,7 @@ def edit(
         method = METHODS[method]
     seed = check_seed(seed)
     method = method.changed(weights=weights, iterations=iterations, guidance=guidance, rate=rate)
-    images.check(source, "source")
+    source = images.check(source, "source").float()
     if latent is None:
         latent = (models or load_models()).latent
     elif not isinstance(latent, Latent):
@@ -343,7 +343,6 @@ def edit(
     return Edit(image, tuple(done), method, seed, prompts, told or "", latent.name, record)
 
 
-
 def _record(method: Method, source: Tensor, latent: Latent) -> dict[str, object]:
     """What `rerun` needs to know of the method, the source and the model, as JSON can hold it."""
     return {
@@ -353,6 +352,7 @@ def _record(method: Method, source: Tensor, latent: Latent) -> dict[str, object]
         "source": {"shape": source.shape, "sha256": hash_of(source)},
         "model": latent.name,
         "tiles": latent.tiles,
+        "autocast": None if latent.autocast is None else str(latent.autocast).removeprefix("torch."),
         "networks": {"latent": fingerprint(latent)},
         **machine(latent.device),
     }

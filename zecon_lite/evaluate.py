@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -184,8 +185,11 @@ def _made_part(row: Row, part: Pictures, seed: int, cache: Path | None) -> tuple
         cache.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial, open(partial, "wb") as file:
             np.savez(file, pictures=pictures.numpy(), seconds=took)
-    with np.load(path) as stored:
-        return torch.from_numpy(stored["pictures"]), float(stored["seconds"])
+    try:
+        with np.load(path) as stored:
+            return torch.from_numpy(stored["pictures"]), float(stored["seconds"])
+    except (EOFError, ValueError, OSError, KeyError, BadZipFile) as error:
+        raise ValueError(f"{path}, a store of finished pictures, is damaged: delete it; they are made again") from error
 
 
 def _make(row: Row, part: Pictures, seed: int) -> tuple[Tensor, float]:

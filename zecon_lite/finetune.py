@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -26,6 +27,8 @@ from .guidance import Guidance, Loss
 from .latents import descend, digest, from_latent, journey, latents, to_latent, transition
 from .losses import Identity, TemplateDirection, l1
 from .losses.ensemble import imagenet_templates
+from .models.clip import Clip
+from .models.resize import bicubic_centre
 from .profiles import Models, load_models, nearest
 from .progress import bar
 from .provenance import check_seed
@@ -96,11 +99,22 @@ class FineTune:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr, the learning rate, must be above 0 and finite; got {self.lr}: the paper uses 8e-6")
+        if not any(self.weights.values()):
+            raise ValueError("every weight is 0, so there is nothing to learn: give at least clip_direction one")
+        if not 0 < self.growth < math.inf:
+            raise ValueError(f"growth, by which lr is multiplied, must be above 0 and finite; got {self.growth}")
         for n in (self.invert_steps, self.train_steps, self.test_steps):
             journey(self.t0, n)
 
     def fitted_to(self, models: Models) -> FineTune:
-        """The settings as these networks want them."""
+        """The settings as these networks want them. Warns of those that the bundled networks overrule."""
+        lost = [n for n, value in self.small.items() if getattr(self, n) not in (getattr(FINETUNE, n), value)]
+        if lost and models.profile.small:
+            warnings.warn(
+                f"the bundled networks take their own {', '.join(lost)}, and not what the given settings say: start "
+                "from FINETUNE.fitted_to(models)",
+                stacklevel=3,
+            )
         return replace(self, **self.small, small={}) if models.profile.small else self
 
     def summary(self) -> dict[str, str]:
@@ -120,9 +134,14 @@ class Wish:
     generator: torch.Generator
 
 
+def _shown(clip: Clip, settings: FineTune) -> Clip:
+    """CLIP as the loss asks it: of a whole picture it sees the square in the middle, as released."""
+    return clip if settings.views or not isinstance(clip, Clip) else replace(clip, resize=bicubic_centre)
+
+
 LOSSES: dict[str, Callable[[FineTune, Wish], Loss]] = {
     "clip_direction": lambda s, w: TemplateDirection(
-        w.models.clip, w.prompt, w.source_prompt, s.templates(), s.views, s.floor, w.generator
+        _shown(w.models.clip, s), w.prompt, w.source_prompt, s.templates(), s.views, s.floor, w.generator
     ),
     "l1": lambda s, w: l1,
     "identity": lambda s, w: Identity(w.face or w.models.face),
@@ -197,12 +216,16 @@ def finetune(
             raise ValueError(f'the {name} is empty: say what pictures are ("photo") and what they shall become')
     if settings.weights.get("identity") and face is None and models.profile.face is None:
         raise ValueError("the loss 'identity' needs a face network: give finetune(..., face=...), or leave it out")
-    if settings.t0 >= len(models.denoiser.schedule):
-        raise ValueError(f"t0 must be a timestep, 1 to {len(models.denoiser.schedule) - 1}; got {settings.t0}")
+    _check_start(settings, models)
     wish = Wish(prompt, source_prompt, models, face, torch.Generator())
     sources = sources.to(models.device, torch.float32)
     kept, shared = (Path(path) if path else None for path in (checkpoint, cache))
     return _at_work(sources, wish, settings, seed, kept, shared)
+
+
+def _check_start(settings: FineTune, models: Models) -> None:
+    if settings.t0 >= len(models.denoiser.schedule):
+        raise ValueError(f"t0 must be a timestep, 1 to {len(models.denoiser.schedule) - 1}; got {settings.t0}")
 
 
 def _at_work(
@@ -229,12 +252,13 @@ def _train(
         {name: w for name, w in settings.weights.items() if w},
     )
     about = _about(wish, settings, seed)
-    run = digest(json.dumps(about), sources)
+    run = digest(json.dumps(about), *settings.templates(), sources)
     first, number = _resume(checkpoint, run, pupil, optimizer)
     starts = latents(original, sources, settings.t0, settings.invert_steps, cache)
     with bar((settings.epochs - first) * len(sources), f"learning {wish.prompt!r}") as progress:
         for epoch in range(first, settings.epochs):
-            wish.generator.manual_seed(seed + 1_000_003 * epoch)           # its own stream, so that a run can resume
+            # A stream of its own for each epoch, so that a run can resume.
+            wish.generator.manual_seed((seed + 1_000_003 * epoch) % 2**64)
             batches = torch.randperm(len(sources), generator=wish.generator).split(settings.batch)
             for k, chosen in enumerate(batches):
                 with torch.enable_grad():                                  # never across a yield: it is the caller's
@@ -323,6 +347,7 @@ def translate(
     models = models or load_models()
     settings = settings.fitted_to(models)
     images.check(sources, "sources")
+    _check_start(settings, models)
     sources = sources.to(models.device, torch.float32)
     up, down = journey(settings.t0, settings.invert_steps), journey(settings.t0, settings.test_steps)
     with models.at_work(sources.shape), bar(len(up) + len(down) - 1, "translating") as progress:

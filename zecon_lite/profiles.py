@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ from .memory import (
 )
 from .models.arcface import ArcFace
 from .models.clip import Clip
-from .models.latent import Latent
+from .models.latent import STABLE_DIFFUSION, Latent
 from .models.resize import Resize, bilinear, by_area
 from .models.unet import UNet, UNetConfig
 from .models.vgg import VGG
@@ -159,7 +160,10 @@ class Models:
     def loaded(self) -> dict[str, object]:
         """The networks that have been read so far, name -> network, at work or at rest."""
         both = {**self._resting, **vars(self)}
-        return {name: both[name] for name in self.NETWORKS if name in both}
+        own = [name for name in self.NETWORKS if name in both]
+        if self.profile.clips is None and "clips" in own:    # that is the one CLIP again
+            own.remove("clips")
+        return {name: both[name] for name in own}
 
     @contextmanager
     def at_work(self, shape: tuple[int, ...], knobs: Mapping[str, bool] | None = None) -> Iterator[None]:
@@ -220,10 +224,10 @@ def load_models(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
+        torch.empty(1, device=device).sum().item()    # torch's "meta" has no values
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"the device {str(device)!r} is not there ({str(error).splitlines()[0]}): use device='cpu' or 'auto' "
+            f"the device {str(device)!r} is not there ({shorten(str(error), 120)}): use device='cpu' or 'auto' "
             '(in the book: "Setting up")'
         ) from error
     chosen, device = PROFILES[profile], torch.device(device)
@@ -312,7 +316,8 @@ def _vit() -> ViT:
 def _latent() -> Latent:
     for file in weights.MANIFEST["stable-diffusion-v1-5"]:
         weights.find(file)
-    return Latent.pretrained(weights.home() / "stable-diffusion-v1-5")
+    # The name, not the folder: results carry it, and `rerun` knows it.
+    return replace(Latent.pretrained(weights.home() / "stable-diffusion-v1-5"), name=STABLE_DIFFUSION)
 
 
 def _face() -> ArcFace:

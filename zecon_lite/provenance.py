@@ -107,6 +107,11 @@ def fingerprint(network: object) -> str:
     return digest.hexdigest()[:16]
 
 
+def plain_numbers(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that are not None, numbers of NumPy and torch as Python's, which a file can hold."""
+    return {k: v.item() if hasattr(v, "item") else v for k, v in given.items() if v is not None}
+
+
 def check_seed(seed: object) -> int:
     """The seed as an int. Raises ValueError for what is no whole number, or more than 64 bits can hold."""
     try:

@@ -19,6 +19,7 @@ from .denoiser import UNetDenoiser
 from .guidance import Guidance, Weight
 from .losses import imagenet_templates
 from .profiles import Models, nearest
+from .provenance import plain_numbers
 from .samplers import ClimbRule, StepRule, ddim_step, ddpm_step, renoised_as_released, view_of_source
 from .schedule import Schedule
 from .state import Step
@@ -185,11 +186,8 @@ class Recipe:
         """
         if steps is not None and skip is None:
             skip = min(round(self.skip * steps / self.steps), steps - 1)
-        given: dict[str, Any] = {"steps": steps, "skip": skip, "strength": strength, "returns": returns}
-        own = {name: w.item() if hasattr(w, "item") else w for name, w in (weights or {}).items()}
-        return replace(
-            self, weights={**self.weights, **own}, **{k: v for k, v in given.items() if v is not None}
-        )
+        given = plain_numbers({"steps": steps, "skip": skip, "strength": strength, "returns": returns})
+        return replace(self, weights={**self.weights, **plain_numbers(weights or {})}, **given)
 
     def guidance(
         self, task: Task, models: Models, denoiser: UNetDenoiser, generator: torch.Generator
@@ -211,6 +209,8 @@ def check(recipe: Recipe, task: Task) -> None:
     takers = ", ".join(name for name, other in RECIPES.items() if "style" in other.reads)
     if "prompt" in recipe.reads and task.prompt is None:
         raise ValueError(f'the recipe {recipe.name!r} is guided by text: give a prompt such as "a pencil sketch"')
+    if not isinstance(task.source_prompt, str | None):
+        raise ValueError(f"source_prompt is one text, for all pictures; got {task.source_prompt!r}")
     if "source_prompt" in recipe.reads and not (task.source_prompt or "").strip():
         raise ValueError(
             f"the recipe {recipe.name!r} goes from what the source is to the prompt: give a source_prompt, such as "

@@ -80,26 +80,34 @@ def rerun(
         record["model"] = _trusted(record["model"], model, path)
     elif model is not None:
         raise ValueError(f"{path} was made by {record['by']}, which asks no latent model: leave --model out")
-    inputs = {"source": _input(record, "source", source, path)}
-    if record.get("style") is not None:
-        inputs["style"] = _input(record, "style", style, path)
-    pictures = {name: images.load(x) if isinstance(x, Path) else x for name, x in inputs.items()}
     try:
+        inputs = {"source": _input(record, "source", source, path)}
+        if record.get("style") is not None:
+            inputs["style"] = _input(record, "style", style, path)
+        pictures = {name: images.load(x) if isinstance(x, Path) else x for name, x in inputs.items()}
         made = _MAKERS[record["by"]](record, pictures, isinstance(inputs["source"], Path), device)
-    except (KeyError, TypeError, AttributeError) as error:
+        number = 0 if made.framing.compare else _number(settings)
+        picture = made.framing.finished(made.results, made.fitted[:1], pictures["source"])[number]
+        differences = tuple(_differences(record, made.record))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(
             f"the settings of {path} are not those that this version writes ({type(error).__name__}: {error}): take "
             "the version of zecon_lite that made the picture"
         ) from error
 
-    number = 0 if made.framing.compare else int(settings.get("number", 0))
-    picture = made.framing.finished(made.results, made.fitted[:1], pictures["source"])[number]
     same = hash_of(images.to_uint8(picture)) == record.get("pixels")
     files = {f"{name}_file": x for name, x in inputs.items() if isinstance(x, Path)}
-    differences = tuple(_differences(record, made.record))
     names = {"source": "photograph", "style": "style"}
     settings |= {names[name]: x.name for name, x in inputs.items() if isinstance(x, Path)}
     return Rerun(picture, same, differences, telling(settings, **made.record), files)
+
+
+def _number(settings: Mapping[str, str]) -> int:
+    """Which picture of its run a result is, from 0. Raises TypeError for what is no number."""
+    number = settings.get("number", "0")
+    if not number.isdecimal():
+        raise TypeError(f"its number is {number!r}")
+    return int(number)
 
 
 def record_in(settings: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -190,6 +198,8 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
     for name in ("zecon_lite", "torch", "device", "threads"):
         if then.get(name) != now[name]:
             yield f"{name} was {then.get(name)} and is {now[name]}"
+    if then.get("autocast", now.get("autocast")) != now.get("autocast"):
+        yield f"the latent model computed in {then['autocast'] or 'float32'}, and now in {now['autocast'] or 'float32'}"
     if then["source"]["sha256"] != now["source"]["sha256"]:
         yield "the source is another picture"
     if then.get("style") != now.get("style"):
@@ -212,11 +222,18 @@ def _stylized(
     models = load_models(record["profile"], device, DTYPES[record["dtype"]], saving=Saving(**record["saving"]))
     framing = _framing(record, models.multiple)
     fitted = framing.fitted(pictures["source"]) if fit else pictures["source"]
-    prompt = record["prompt"]
+    prompt, style = record["prompt"], pictures.get("style")
+    times = record["source"]["shape"][0] // len(fitted)
+    if times < 1:
+        raise ValueError(
+            f"the result was made of {record['source']['shape'][0]} pictures; got {len(fitted)}: give those alone"
+        )
+    if style is not None and len(style) > 1:    # one for each source
+        style = style.repeat_interleave(times, dim=0)
     result = stylize(
-        fitted.repeat_interleave(record["source"]["shape"][0] // len(fitted), dim=0),
+        fitted.repeat_interleave(times, dim=0),
         prompt if isinstance(prompt, str | None) else tuple(prompt),
-        style=pictures.get("style"),
+        style=style,
         source_prompt=record["source_prompt"],
         recipe=changed(RECIPES[record["recipe"]].fitted_to(models), record["changes"], FUNCTIONS),
         models=models,
@@ -231,8 +248,7 @@ def _edited(record: Mapping[str, Any], pictures: Mapping[str, Tensor], fit: bool
             f"there is no method {record['method']!r}: take the version of zecon_lite that made the picture"
         )
     models = load_models(TINY, device)
-    named = record["model"]
-    latent = models.latent if named == TINY else Latent.pretrained(named).to(models.device)
+    latent = models.latent if record["model"] == TINY else _latent(record["model"]).to(models.device)
     framing = _framing(record, latent.multiple)
     fitted = framing.fitted(pictures["source"]) if fit else pictures["source"]
     result = edit(
@@ -240,11 +256,18 @@ def _edited(record: Mapping[str, Any], pictures: Mapping[str, Tensor], fit: bool
         record["prompts"],
         record["source_prompt"],
         method=changed(METHODS[record["method"]], record["changes"], {}),
-        latent=replace(latent, tiles=record["tiles"]),
+        latent=replace(latent, tiles=record["tiles"], autocast=DTYPES.get(record.get("autocast") or "")),
         seed=record["seed"],
         negative_prompt=record["negative_prompt"],
     )
     return _Made(result.image, fitted, framing, result.record)
+
+
+def _latent(named: str) -> Latent:
+    """The model of this name or folder; Stable Diffusion 1.5 from the folder of fetched weights, if it lies there."""
+    fetched = weights.home() / "stable-diffusion-v1-5"
+    here = fetched if named == STABLE_DIFFUSION and fetched.is_dir() else named
+    return replace(Latent.pretrained(here), name=named)
 
 
 _MAKERS: dict[str, Callable[..., _Made]] = {"stylize": _stylized, "edit": _edited}

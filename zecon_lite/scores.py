@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from torch import Tensor
 
 from .losses import AttentionContrast, result_anchored
 from .profiles import nearest
+from .provenance import plain_numbers
 
 # -------------------------------------------------------------------------------------------------------- formulas
 
@@ -112,10 +112,8 @@ class Method:
         rate: float | None = None,
     ) -> Method:
         """The method with some numbers replaced; weights are merged into its own."""
-        given: dict[str, Any] = {"iterations": iterations, "guidance": guidance, "rate": rate}
-        return replace(
-            self, weights={**self.weights, **(weights or {})}, **{k: v for k, v in given.items() if v is not None}
-        )
+        given = plain_numbers({"iterations": iterations, "guidance": guidance, "rate": rate})
+        return replace(self, weights={**self.weights, **plain_numbers(weights or {})}, **given)
 
 
 METHODS: dict[str, Method] = {

@@ -197,12 +197,13 @@ def _recipe(recipe: str | Recipe, models: Models) -> Recipe:
         if recipe not in RECIPES:
             raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
         recipe = RECIPES[recipe]
-    own = RECIPES.get(recipe.name, recipe)
+    by_small = (known for known in RECIPES.values() if known.small is recipe.small)    # renamed, but one of ours
+    own = RECIPES.get(recipe.name) or next(by_small, recipe)
     lost = [n for n, value in recipe.small.items() if getattr(recipe, n) not in (getattr(own, n), value)]
     if lost and models.profile.small:
         warnings.warn(
             f"the bundled networks take their own {', '.join(lost)}, and not what the given recipe says: start from "
-            f"RECIPES[{recipe.name!r}].fitted_to(models)",
+            f"RECIPES[{own.name!r}].fitted_to(models)",
             stacklevel=3,
         )
     return recipe.fitted_to(models)

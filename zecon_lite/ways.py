@@ -96,4 +96,4 @@ def colours_matched(step: Step, style: Tensor) -> Tensor:
 
 def colours_stretched(step: Step, style: Tensor) -> Tensor:
     """`estimated`, with the style picture's colours as released: stretched before and after (see `match_colours`)."""
-    return match_colours(step.x0, style, stretch=True)
+    return match_colours(step.x0.clamp(-1, 1), style, stretch=True)

@@ -76,3 +76,21 @@ test("a stop while the processor takes over from the graphics card is not forgot
   await send({ resume: true });
   assert.deepEqual([steps(), { ...told.at(-1) }], [7, { ended: true }]);
 });
+
+test("the processor may take over later, where its files could not be read at first", async () => {
+  let away = true;
+  const { told, send } = worker({
+    card: true,
+    before() { if (away !== null) throw new Error("the device was lost"); },
+    async opening(engine) {
+      if (engine === "wasm" && away) { away = false; throw new Error("offline"); }
+      if (engine === "wasm") away = null;
+    },
+  });
+  await send({ load: null });
+  await send({ start: settings });
+  assert.match(told.at(-1).failed, /offline/);
+  told.length = 0;
+  await send({ start: settings });
+  assert.deepEqual({ ...told.at(-1) }, { ended: true });
+});

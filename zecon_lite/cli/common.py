@@ -24,7 +24,10 @@ MODELS = partial(typer.Option, rich_help_panel="Size and models")
 SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}    # pictures in a folder
 FIT_HELP = "native keeps the shape, crop takes the centre square, pad works on the whole in a square."
 LOW_MEMORY_HELP = "Everything that saves memory, for more time; the picture is the same up to rounding."
-OUTPUT_HELP = "File (.png, .jpg, .webp) or existing folder; without it, PHOTO_PROMPT.png in the current folder."
+OUTPUT_HELP = (
+    "File (.png, .jpg, .webp) or existing folder; without it, PHOTO_PROMPT.png in the current folder. An older file of "
+    "that name is replaced."
+)
 
 
 class Fit(str, Enum):
@@ -86,6 +89,8 @@ def prompts_in(file: Path) -> list[str]:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
         raise ValueError(f"{file} is not a text in UTF-8: write one prompt a line") from None
+    except IsADirectoryError:
+        raise ValueError(f"{file} is a folder: name a text file with one prompt a line") from None
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {file}: check the spelling and the folder") from None
     prompts = [line for line in lines if line and not line.startswith("#")]

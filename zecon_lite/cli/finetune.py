@@ -79,6 +79,10 @@ def finetune(
         )
         try:
             last = deque(run, maxlen=1).pop()    # each step holds pictures, some an adapter: keep one
+        except KeyboardInterrupt:
+            if unfinished.exists():
+                say(f"{unfinished} keeps what was learnt: the same command goes on from there", "note", "yellow")
+            raise
         except ModuleNotFoundError as e:    # a rank without peft
             raise ValueError(str(e)) from e
         last.adapter.save(output)  # type: ignore[union-attr]  # the last one always has it
@@ -122,6 +126,8 @@ def apply(
         loaded = [Adapter.load(path) for path in adapters]
         degrees = degree or [1.0]
         degrees = degrees * len(loaded) if len(degrees) == 1 else degrees
+        if not all(0 <= d <= 1 for d in degrees):
+            raise ValueError(f"a degree must be 0 to 1; got {' '.join(f'{d:g}' for d in degrees)}")
         profiles = sorted({adapter.about.get("profile", "tiny") for adapter in loaded})
         if len(profiles) > 1:
             raise ValueError(f"adapters must be of one profile to be used together; got {' and '.join(profiles)}")

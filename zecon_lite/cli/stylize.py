@@ -239,8 +239,10 @@ def _jobs(
     for photo, name in zip(photos, names_of(photos), strict=True):
         for prompt in prompts:
             targets = targets_of(name, prompt or instead, output, count)
-            if taken & set(targets):    # prompts that differ in what no name of a file can hold
-                targets = [target.with_stem(f"{target.stem}_{len(jobs)}") for target in targets]
+            first, number = targets, len(jobs)
+            while taken & set(targets):    # prompts that differ in what no name of a file can hold
+                targets = [target.with_stem(f"{target.stem}_{number}") for target in first]
+                number += 1
             taken |= set(targets)
             jobs.append(_Job(photo, prompt, targets))
     return jobs

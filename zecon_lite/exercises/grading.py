@@ -131,7 +131,11 @@ class Question:
             return isinstance(answer, str) and answer.strip().lower() == wanted.lower()
         if isinstance(answer, bool) or not isinstance(answer, Real):
             return False
-        return abs(float(answer) - wanted) <= (self.rtol * abs(wanted) or 1e-6)    # 0 has no relative error
+        try:
+            number = float(answer)
+        except OverflowError:    # a whole number longer than any that is wanted
+            return False
+        return abs(number - wanted) <= (self.rtol * abs(wanted) or 1e-6)    # 0 has no relative error
 
 
 def _known(values: tuple[object, ...]) -> tuple[object, ...]:

@@ -14,6 +14,11 @@ from torch import Tensor
 from ..augment import Views
 from ..state import State
 
+_NO_DIRECTION = (
+    "prompt and source_prompt are the same to CLIP, so there is no direction from one to the other: say what the "
+    'source is, such as "photo", and what it should become'
+)
+
 
 class Embedder(Protocol):
     """What these losses ask of CLIP; `models.clip.Clip` gives it."""
@@ -135,10 +140,7 @@ class ClipDirection:
         """A scalar. Raises ValueError when there are neither one nor B prompts, or two that mean the same to CLIP."""
         text, source_text = (_one_each(t, state.view) for t in (self._text, self._source_text))
         if (text == source_text).all(-1).any():
-            raise ValueError(
-                "prompt and source_prompt are the same to CLIP, so there is no direction from one to the other: say "
-                'what the source is, such as "photo", and what it should become'
-            )
+            raise ValueError(_NO_DIRECTION)
         looks, source_looks = self._looks(state.view, state.source_view)
         image = _embed(self.clip, looks, state.view)
         with torch.no_grad():                                              # the source is not what is being changed
@@ -200,10 +202,7 @@ class TemplateDirection:
             for words in (self.prompt, self.source_prompt)
         )
         if torch.equal(text, source_text):
-            raise ValueError(
-                "prompt and source_prompt are the same to CLIP, so there is no direction from one to the other: say "
-                'what the source is, such as "photo", and what it should become'
-            )
+            raise ValueError(_NO_DIRECTION)
         return text_direction(text, source_text)
 
 

@@ -42,9 +42,7 @@ def patch_nce(query: Tensor, key: Tensor, tau: float = 0.07) -> Tensor:
         raise ValueError(
             f"query and key must both be (P, D), row for row; got {tuple(query.shape)} and {tuple(key.shape)}"
         )
-    query, key = _unit_rows(query), _unit_rows(key.detach())
-    logits = query @ key.mT / tau                                          # (P, P): how much query r resembles key c
-    return (logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)).mean()
+    return place_nce(_unit_rows(query), _unit_rows(key.detach()), tau).mean()
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +89,7 @@ def place_nce(anchor: Tensor, candidates: Tensor, tau: float = 0.07) -> Tensor:
     of the same picture are the negatives. The gradient flows to both. Differs from the released code, which keeps the
     diagonal of the negatives in the softmax as a logit of -10 / tau: exp(-143), nothing in any precision.
     """
-    logits = anchor @ candidates.mT / tau
+    logits = anchor @ candidates.mT / tau                                  # (P, P): how much row r resembles row c
     return logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..state import State
+from .contrast import place_nce
 
 
 class KeyEncoder(Protocol):
@@ -51,8 +52,7 @@ def key_contrast(keys: Tensor, source_keys: Tensor, tau: float = 0.07) -> Tensor
     `contrast.patch_nce` on a ViT's keys, for each image of a batch by itself (DiffuseIT's l_cont; the paper sums over
     the rows, released code averages). The source is a constant.
     """
-    logits = F.normalize(keys, dim=-1) @ F.normalize(source_keys.detach(), dim=-1).mT / tau
-    return (logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)).mean(-1)
+    return place_nce(F.normalize(keys, dim=-1), F.normalize(source_keys.detach(), dim=-1), tau).mean(-1)
 
 
 def cls_distance(cls: Tensor, other: Tensor) -> Tensor:

@@ -5,14 +5,12 @@ from outside is data: safetensors, or `torch.load(weights_only=True)`, and only 
 Nothing here opens a connection unless `fetch`, or `find` for a file that is not there, is called.
 """
 
-from .manifest import FFHQ256, IMAGENET256, MANIFEST, WeightFile, needed_by
+from .manifest import MANIFEST, WeightFile, needed_by
 from .reading import build, load_into, read
 from .store import BUNDLED, adopt, fetch, find, home, path_of, sha256, verify
 
 __all__ = [
     "BUNDLED",
-    "FFHQ256",
-    "IMAGENET256",
     "MANIFEST",
     "WeightFile",
     "adopt",

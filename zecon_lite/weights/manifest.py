@@ -247,8 +247,6 @@ MANIFEST: dict[str, tuple[WeightFile, ...]] = {
 }
 """Every published file that a profile, a recipe or a chapter can ask for, by a short name."""
 
-(IMAGENET256,), (FFHQ256,) = MANIFEST["256x256_diffusion_uncond"], MANIFEST["ffhq_10m"]
-
 
 def needed_by(profile: str) -> tuple[WeightFile, ...]:
     """The files that a profile cannot do without; none for one whose networks are bundled, or one that is unknown."""

@@ -24,7 +24,7 @@ BUNDLED = Path(__file__).parents[1] / "tiny" / "weights"
 
 def home() -> Path:
     """The folder of fetched weights: $ZECON_LITE_HOME, or ~/.cache/zecon_lite."""
-    return Path(os.environ.get("ZECON_LITE_HOME") or Path.home() / ".cache" / "zecon_lite")
+    return Path(os.environ.get("ZECON_LITE_HOME") or "~/.cache/zecon_lite").expanduser()
 
 
 def path_of(file: WeightFile) -> Path:
@@ -200,7 +200,7 @@ def _record_of(file: WeightFile) -> Path:
 def _recorded(file: WeightFile) -> str | None:
     """The hash in a file's record."""
     record = _record_of(file)
-    words = record.read_text().split() if record.exists() else []
+    words = record.read_text(errors="replace").split() if record.exists() else []
     return words[0] if words else None
 
 

@@ -243,6 +243,9 @@ class _Chooser(widgets.VBox):
                 continue
             self.choice.options = [name, *(option for option in self.choice.options if option != name)]
             self.choice.value = name
+            # The same name again is no change to traitlets, but it is another picture.
+            again = {"name": "value", "old": name, "new": name, "owner": self.choice, "type": "change"}
+            self.choice.notify_change(again)
         if change.new:
             self.upload.value = ()    # so that the same file may come again
 
@@ -285,9 +288,8 @@ class _Dials(widgets.VBox):
     def _keep_share(self, change: Any) -> None:
         """With other steps, begin where the same share of them is left out."""
         skip = min(round(self.t0.value * change.new / change.old), change.new - 1)
-        with self.t0.hold_trait_notifications():
-            self.t0.options = starts(self._models, change.new)
-            self.t0.value = skip
+        self.t0.options = starts(self._models, change.new)    # which selects the first
+        self.t0.value = skip
 
 
 def scale(weight: float) -> list[float]:

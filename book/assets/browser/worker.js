@@ -22,7 +22,18 @@ async function chosen(wanted) {
   return card && (wanted === "webgpu" || !card.info.isFallbackAdapter) ? "webgpu" : "wasm";
 }
 
+/** Reads the networks for an engine; where that fails, the engine is the one that it was. */
 async function load(on) {
+  const before = engine;
+  try {
+    await prepare(on);
+  } catch (error) {
+    engine = before;
+    throw error;
+  }
+}
+
+async function prepare(on) {
   engine = on;
   importScripts(`../vendor/ort/${SCRIPTS[engine]}`);
   ort.env.wasm.wasmPaths = new URL("../vendor/ort/", self.location.href).href;
