@@ -14,12 +14,10 @@ from typer.testing import CliRunner
 
 from zecon_lite import FINETUNE, FineTune, cli, images, load_models, translate
 from zecon_lite.adapters import Adapter, tuned
-from zecon_lite.augment import Views
 from zecon_lite.denoiser import LearnedVariance
-from zecon_lite.finetune import LOSSES, _shown, finetune, journeys_of, step_by_step, through_all_steps
+from zecon_lite.finetune import LOSSES, finetune, journeys_of, step_by_step, through_all_steps
 from zecon_lite.latents import fingerprint, journey
 from zecon_lite.losses import Identity, identity_distance, l1
-from zecon_lite.models.resize import bicubic_centre
 from zecon_lite.profiles import Models
 from zecon_lite.schedule import Schedule
 from zecon_lite.state import State
@@ -224,11 +222,6 @@ def test_settings_that_the_bundled_networks_overrule_are_told(models):
     with pytest.raises(ValueError, match="t0 must be a timestep, 1 to 999; got 1000"):
         far = dataclasses.replace(FINETUNE.fitted_to(models), t0=1000)
         translate(torch.zeros(1, 3, 64, 64), models.denoiser, models=models, settings=far)
-
-
-def test_of_a_whole_picture_clip_sees_the_square_in_the_middle_as_released(models):
-    whole, views = (_shown(models.clip, dataclasses.replace(TOY, views=v)) for v in (None, Views(5)))
-    assert whole.resize is bicubic_centre and whole.model is models.clip.model and views is models.clip
 
 
 def test_bad_pictures_and_other_runs_checkpoints_are_refused(toy, tmp_path):

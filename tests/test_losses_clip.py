@@ -293,6 +293,12 @@ def test_a_batch_is_the_sum_of_its_pictures_whatever_the_views(views):
     assert_close(loss(slice(3)), sum(loss(slice(k, k + 1)) for k in range(3)))
 
 
+def test_of_a_whole_picture_clip_is_shown_the_square_in_the_middle_as_released():
+    clip, view, source = ToyClip(), rows(1, 1, 3, 8, 12).tanh(), rows(2, 1, 3, 8, 12).tanh()
+    TemplateDirection(clip, "a sketch", "photo")(state(view, source))
+    assert_close(torch.cat(clip.shown), torch.cat([view, source])[..., 2:10], atol=1e-5, rtol=0)
+
+
 def test_prompts_that_mean_the_same_are_refused():
     with pytest.raises(ValueError, match="no direction from one to the other: say what the source is"):
         TemplateDirection(ToyClip(), "photo", "photo")(state(rows(1, 1, 3, 8, 8), rows(2, 1, 3, 8, 8)))

@@ -27,8 +27,6 @@ from .guidance import Guidance, Loss
 from .latents import descend, digest, from_latent, journey, latents, to_latent, transition
 from .losses import Identity, TemplateDirection, l1
 from .losses.ensemble import imagenet_templates
-from .models.clip import Clip
-from .models.resize import bicubic_centre
 from .profiles import Models, load_models, nearest
 from .progress import bar
 from .provenance import check_seed
@@ -134,14 +132,9 @@ class Wish:
     generator: torch.Generator
 
 
-def _shown(clip: Clip, settings: FineTune) -> Clip:
-    """CLIP as the loss asks it: of a whole picture it sees the square in the middle, as released."""
-    return clip if settings.views or not isinstance(clip, Clip) else replace(clip, resize=bicubic_centre)
-
-
 LOSSES: dict[str, Callable[[FineTune, Wish], Loss]] = {
     "clip_direction": lambda s, w: TemplateDirection(
-        _shown(w.models.clip, s), w.prompt, w.source_prompt, s.templates(), s.views, s.floor, w.generator
+        w.models.clip, w.prompt, w.source_prompt, s.templates(), s.views, s.floor, w.generator
     ),
     "l1": lambda s, w: l1,
     "identity": lambda s, w: Identity(w.face or w.models.face),
