@@ -220,9 +220,10 @@ def of_recipe(recipe: str | Recipe, models: Models, loss: str | None = None, wei
 
 
 def _is_told(value: object) -> bool:
-    """Whether the name of a setting says all: of a function, if the package defines it, or a module at its top."""
-    own = getattr(value, "__module__", "").split(".")[0] == __package__
-    return own or not callable(value) or "<" not in getattr(value, "__qualname__", "")
+    """Whether a setting's name says all: of a function, if the package defines it, or another module at its top."""
+    home = getattr(value, "__module__", "").split(".")[0]
+    named = home != "__main__" and "<" not in getattr(value, "__qualname__", "")
+    return not callable(value) or home == __package__ or named
 
 
 def of_edit(method: str, models: Models) -> Row:
