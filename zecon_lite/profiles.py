@@ -316,8 +316,9 @@ def _vit() -> ViT:
 def _latent() -> Latent:
     for file in weights.MANIFEST["stable-diffusion-v1-5"]:
         weights.find(file)
-    # The name, not the folder: results carry it, and `rerun` knows it.
-    return replace(Latent.pretrained(weights.home() / "stable-diffusion-v1-5"), name=STABLE_DIFFUSION)
+    latent = Latent.pretrained(weights.home() / "stable-diffusion-v1-5")
+    latent.name = STABLE_DIFFUSION    # not the folder: results carry the name, and `rerun` knows it
+    return latent
 
 
 def _face() -> ArcFace:

@@ -22,18 +22,7 @@ async function chosen(wanted) {
   return card && (wanted === "webgpu" || !card.info.isFallbackAdapter) ? "webgpu" : "wasm";
 }
 
-/** Reads the networks for an engine; where that fails, the engine is the one that it was. */
 async function load(on) {
-  const before = engine;
-  try {
-    await prepare(on);
-  } catch (error) {
-    engine = before;
-    throw error;
-  }
-}
-
-async function prepare(on) {
   engine = on;
   importScripts(`../vendor/ort/${SCRIPTS[engine]}`);
   ort.env.wasm.wasmPaths = new URL("../vendor/ort/", self.location.href).href;
@@ -50,7 +39,12 @@ async function carried(action, again) {
   } catch (error) {
     if (engine !== "webgpu") throw error;
     steps = null;
-    await load("wasm");
+    try {
+      await load("wasm");
+    } catch (failure) {
+      engine = "webgpu"; // so that the next failure tries the processor again
+      throw failure;
+    }
     postMessage({ engine, reason: String(error.message || error) });
     if (again) await again();
   }
