@@ -255,12 +255,15 @@ def test_a_function_in_the_current_folder_is_found_and_called(folder, asked):
         ("my_methods", "a method must be package.module:function, as in my_method:restyle; got 'my_methods'"),
         ("lost:negative", "there is no module 'lost' here: run in its folder, or install it"),
         ("lost.inner:negative", "there is no module 'lost.inner' here"),
+        ("./my_methods.py:negative", "give its name as Python imports it, such as my_method:restyle"),
+        ("needy:negative", "the module 'needy' cannot be imported: No module named 'library_that_is_not_there'"),
         ("my_methods:negativ", "the module 'my_methods' has no 'negativ'; did you mean 'negative'?"),
         ("my_methods:number", "must be a function of (source, prompts, seed); got 3"),
         ("my_methods:short", "takes (source, prompts); a method is called as f(source, prompts, seed)"),
     ],
 )
 def test_a_method_that_cannot_be_called_is_refused(folder, spec, message):
+    (folder / "needy.py").write_text("import library_that_is_not_there\n")
     with pytest.raises(ValueError, match=re.escape(message)):
         of_method(spec)
 

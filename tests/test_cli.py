@@ -285,6 +285,8 @@ def test_a_bad_file_of_prompts_is_refused(photo, negative, data, message):
     if data is not None:
         photo.with_name("prompts.txt").write_bytes(data)
     assert message in refused("stylize", photo, "--prompt-file", "prompts.txt", folder=photo.parent)
+    told = "is a folder: name a text file with one prompt a line"
+    assert told in refused("stylize", photo, "--prompt-file", photo.parent, folder=photo.parent)
 
 
 # ---------------------------------------------------------------------------------------------------------- bad input

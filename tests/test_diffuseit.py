@@ -117,6 +117,10 @@ def test_colours_can_be_stretched_as_in_the_released_code():
     )
     last = Step(0, 0, source, source)
     assert (colours_stretched(last, style) - want).abs().max() < 2 / 255
+    source[0, 0, 0, 0] = 1.3    # as a picture is saved, before it is matched: one pixel must not set the contrast
+    inside = Step(0, 0, source, source.clamp(-1, 1))
+    assert torch.equal(colours_stretched(Step(0, 0, source, source), style), colours_stretched(inside, style))
+    source[0, 0, 0, 0] = images.from_unit(torch.tensor(recorded["src_uint8"][0, 0, 0] / 255.0))
     assert (colours_matched(last, style) - want).abs().max() > 10 / 255
 
 

@@ -137,6 +137,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(asked, tmp_path):
     assert all(path.suffix == ".npz" for path in tmp_path.iterdir()), "no half-written file is left"
 
 
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", bytes(100)])
+def test_a_damaged_store_of_pictures_is_named_with_the_cure(asked, tmp_path, data):
+    made(counting([]), asked, tmp_path)
+    path = next(tmp_path.glob("*.npz"))
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=f"{path.name}, a store of finished pictures, is damaged: delete it"):
+        made(counting([]), asked, tmp_path)
+
+
 def test_pictures_made_otherwise_are_not_taken(asked, tmp_path):
     made(counting([]), asked, tmp_path)
     calls = []

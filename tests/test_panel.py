@@ -139,6 +139,9 @@ def test_an_uploaded_file_is_called_as_the_reader_knows_it(models):
     assert 'images.fit(images.load("holiday.png")' in panel.settings.python()
     assert panel.settings.command().startswith("zecon-lite stylize holiday.png 'a pencil sketch'")
     assert panel.settings.source.fitted(models).shape == (1, 3, 64, 96)
+    shown = panel.before.value
+    panel.source.upload.value = (file_of(picture(1, 40, 60)),)
+    assert panel.source.choice.value == "holiday.png" and panel.before.value != shown, "the same name, another picture"
 
 
 # ------------------------------------------------------------------------------------------------------------ the dials

@@ -471,3 +471,5 @@ def test_the_home_may_begin_with_a_tilde(monkeypatch):
 def test_a_device_that_is_not_there_says_so():
     with pytest.raises(ValueError, match=r"is not there .* use device='cpu'"):
         load_models("tiny", device="cuda:99")
+    with pytest.raises(ValueError, match="the device 'meta' is not there"):
+        load_models("tiny", device="meta")
