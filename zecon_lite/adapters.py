@@ -67,10 +67,9 @@ class Adapter:
             about = file.metadata() or {}
         if about.pop("format", None) != FORMAT:
             raise ValueError(f"{path.name} holds tensors but is no adapter: make one with `zecon-lite finetune`")
-        for name in tensors:
-            stem, _, part = name.rpartition(":")
-            if part in ("A", "B") and f"{stem}:{'BA'['AB'.index(part)]}" not in tensors:
-                raise ValueError(f"{path.name} lacks one of the two factors of {stem}: make it again")
+        left, right = ({name[:-2] for name in tensors if name.endswith(end)} for end in (":A", ":B"))
+        if left != right:
+            raise ValueError(f"{path.name} lacks one of the two factors of {min(left ^ right)}: make it again")
         return cls(tensors, about)
 
 

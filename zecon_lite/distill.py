@@ -131,12 +131,12 @@ def _descend(
         i = int(torch.randint(*method.timesteps, (1,), generator=generator))
         noise = randn_like(source[:1], generator)
         z = z.detach().requires_grad_(method.contrasts)
-
-        eps_null, eps_source, source_maps = _constants(
-            latent, s.noised(source, i, noise), s.noised(z.detach(), i, noise), i, texts, method, layers
-        )
         with torch.set_grad_enabled(method.contrasts):    # never across a yield: it is the caller's
-            eps_text, maps = latent.predict(s.noised(z, i, noise), i, texts.result, layers)
+            z_t = s.noised(z, i, noise)
+            eps_null, eps_source, source_maps = _constants(
+                latent, s.noised(source, i, noise), z_t.detach(), i, texts, method, layers
+            )
+            eps_text, maps = latent.predict(z_t, i, texts.result, layers)
             loss = method.contrast(maps, source_maps, generator) if method.contrasts else None
         eps = classifier_free_guidance(eps_null, eps_text.detach(), method.guidance)
         weight = timestep_weight(s.alphas_cumprod[i], method.alpha_exp, method.sigma_exp)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -27,7 +26,7 @@ from .guidance import Guidance, Loss
 from .latents import descend, digest, from_latent, journey, latents, to_latent, transition
 from .losses import Identity, TemplateDirection, l1
 from .losses.ensemble import imagenet_templates
-from .profiles import Models, load_models, nearest
+from .profiles import Models, load_models, nearest, warn_of_overruled
 from .progress import bar
 from .provenance import check_seed
 from .state import State, Step
@@ -106,13 +105,7 @@ class FineTune:
 
     def fitted_to(self, models: Models) -> FineTune:
         """The settings as these networks want them. Warns of those that the bundled networks overrule."""
-        lost = [n for n, value in self.small.items() if getattr(self, n) not in (getattr(FINETUNE, n), value)]
-        if lost and models.profile.small:
-            warnings.warn(
-                f"the bundled networks take their own {', '.join(lost)}, and not what the given settings say: start "
-                "from FINETUNE.fitted_to(models)",
-                stacklevel=3,
-            )
+        warn_of_overruled(self, FINETUNE, models, "settings say", "FINETUNE")
         return replace(self, **self.small, small={}) if models.profile.small else self
 
     def summary(self) -> dict[str, str]:

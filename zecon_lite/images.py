@@ -188,13 +188,13 @@ def save(image: Tensor, path: str | Path, metadata: Mapping[str, str] | None = N
         exif = Image.Exif()
         if texts:
             exif[DESCRIPTION] = json.dumps(texts)
-        if path.suffix.lower() != ".webp" and len(exif.tobytes()) > JPEG_EXIF:
+        kind, options = ("WEBP", {}) if path.suffix.lower() == ".webp" else ("JPEG", {"subsampling": 0})
+        if kind == "JPEG" and len(exif.tobytes()) > JPEG_EXIF:
             warnings.warn(
                 f"{path.name} is saved without its settings, for which a JPEG has no room: save as .png to keep them",
                 stacklevel=2,
             )
             exif = Image.Exif()
-        kind, options = ("WEBP", {}) if path.suffix.lower() == ".webp" else ("JPEG", {"subsampling": 0})
         to_pil(image).save(data, kind, quality=95, exif=exif, **options)
     with replacing(path) as part:
         part.write_bytes(data.getvalue())

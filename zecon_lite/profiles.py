@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -236,6 +238,21 @@ def load_models(
     return Models(chosen, device, dtype, saving)
 
 
+def warn_of_overruled(given: Any, own: Any, models: Models, what: str, start: str) -> None:
+    """Warns where the bundled networks' `small` takes the place of settings that differ from the package's own.
+
+    given, own: a recipe, or settings of a training, and the package's. what: how they are called, with the verb. start:
+    the package's, as one writes it. The warning points at the caller of the function that calls this one's caller.
+    """
+    lost = [n for n, value in given.small.items() if getattr(given, n) not in (getattr(own, n), value)]
+    if lost and models.profile.small:
+        warnings.warn(
+            f"the bundled networks take their own {', '.join(lost)}, and not what the given {what}: start from "
+            f"{start}.fitted_to(models)",
+            stacklevel=4,
+        )
+
+
 def nearest(word: str, known: Collection[str]) -> str:
     """The tail of a message about a wrong name: the likeliest right one, or all of them.
 
@@ -313,10 +330,15 @@ def _vit() -> ViT:
     return vit
 
 
+def stable_diffusion() -> Path:
+    """Where Stable Diffusion 1.5 lies once it is fetched."""
+    return weights.home() / "stable-diffusion-v1-5"
+
+
 def _latent() -> Latent:
     for file in weights.MANIFEST["stable-diffusion-v1-5"]:
         weights.find(file)
-    latent = Latent.pretrained(weights.home() / "stable-diffusion-v1-5")
+    latent = Latent.pretrained(stable_diffusion())
     latent.name = STABLE_DIFFUSION    # not the folder: results carry the name, and `rerun` knows it
     return latent
 

@@ -16,7 +16,7 @@ from . import images, weights
 from .distill import edit
 from .memory import Saving
 from .models.latent import STABLE_DIFFUSION, Latent
-from .profiles import load_models
+from .profiles import load_models, stable_diffusion
 from .provenance import KEY, Framing, changed, file_of, hash_of, telling
 from .recipes import RECIPES
 from .scores import METHODS
@@ -265,7 +265,7 @@ def _edited(record: Mapping[str, Any], pictures: Mapping[str, Tensor], fit: bool
 
 def _latent(named: str) -> Latent:
     """The model of this name or folder; Stable Diffusion 1.5 from the folder of fetched weights, if it lies there."""
-    fetched = weights.home() / "stable-diffusion-v1-5"
+    fetched = stable_diffusion()
     here = fetched if named == STABLE_DIFFUSION and fetched.is_dir() else named
     return replace(Latent.pretrained(here), name=named)
 

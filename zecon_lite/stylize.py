@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from . import images
 from .memory import Memory
-from .profiles import Models, load_models, nearest
+from .profiles import Models, load_models, nearest, warn_of_overruled
 from .progress import bar
 from .provenance import KEY, check_seed, fingerprint, hash_of, machine, settings_of, telling
 from .recipes import RECIPES, Recipe, Task, check, warn
@@ -199,13 +198,7 @@ def _recipe(recipe: str | Recipe, models: Models) -> Recipe:
         recipe = RECIPES[recipe]
     by_small = (known for known in RECIPES.values() if known.small is recipe.small)    # renamed, but one of ours
     own = RECIPES.get(recipe.name) or next(by_small, recipe)
-    lost = [n for n, value in recipe.small.items() if getattr(recipe, n) not in (getattr(own, n), value)]
-    if lost and models.profile.small:
-        warnings.warn(
-            f"the bundled networks take their own {', '.join(lost)}, and not what the given recipe says: start from "
-            f"RECIPES[{own.name!r}].fitted_to(models)",
-            stacklevel=3,
-        )
+    warn_of_overruled(recipe, own, models, "recipe says", f"RECIPES[{own.name!r}]")
     return recipe.fitted_to(models)
 
 

@@ -86,8 +86,9 @@ def judged(claim: Claim, measured: Mapping) -> tuple[tuple[float, float, float],
     """The difference with its 95 % interval over scenes, and "true", "false" or "not shown"."""
     found = difference(claim.one, claim.other, claim.measure, measured)
     low, high = sorted(claim.sign * end for end in found[1:])
-    behind = claim.fair is not None and difference(claim.one, claim.other, claim.fair, measured)[2] < 0
-    side = side_of_zero(low, high)
+    side, behind = side_of_zero(low, high), False
+    if claim.fair is not None:
+        behind = side_of_zero(*difference(claim.one, claim.other, claim.fair, measured)[1:]) < 0
     return found, "false" if side < 0 else "true" if side > 0 and not behind else "not shown"
 
 
