@@ -181,7 +181,7 @@ def save_torchscript(tensors, path):
 def shrink(monkeypatch, size=None):
     """Make every published network narrow and shallow for a test; names and file formats stay.
 
-    size: the side of the pictures that the UNet and CLIP are for; without it, that of the published ones.
+    size: the side of the pictures that UNet, CLIP and ViT are for; without it, that of the published ones.
     """
     import open_clip
     import timm
@@ -195,7 +195,8 @@ def shrink(monkeypatch, size=None):
             small = dataclasses.replace(profile, unet=small, size=size or profile.size)
             monkeypatch.setitem(profiles.PROFILES, name, small)
     monkeypatch.setattr(open_clip, "get_model_config", lambda name: _small_clip(config(name), size))
-    monkeypatch.setattr(timm, "create_model", partial(create, embed_dim=48, depth=2, num_heads=2))
+    narrow = {"embed_dim": 48, "depth": 2, "num_heads": 2} | ({} if size is None else {"img_size": size})
+    monkeypatch.setattr(timm, "create_model", partial(create, **narrow))
     widths = [width if width == "M" else width // 32 for width in vgg.cfgs["E"]]
     monkeypatch.setitem(vgg.cfgs, "E", widths)
     stages = ((16, 1), (16, 1), (32, 1), (32, 1))

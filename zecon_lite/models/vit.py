@@ -55,7 +55,8 @@ class ViT:
         """The same transformer with weights still random: for files that are already on disk."""
         import timm
 
-        return cls(timm.create_model(name, pretrained=False, num_classes=0))
+        model = timm.create_model(name, pretrained=False, num_classes=0)
+        return cls(model, model.patch_embed.img_size[-1])
 
     def to(self, device: torch.device | str) -> ViT:
         """Move the network; returns self."""
