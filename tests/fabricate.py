@@ -138,7 +138,6 @@ KINDS = {
     "ffhq_baseline": unet,
     **dict.fromkeys(profiles._ENSEMBLE, clip),
     "dino-vit-b-8": dino,
-    "dino-vit-s-8": dino,
     "vgg19": vgg,
     "arcface-ir-se50": arcface,
 }

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from zecon_lite import cli, images, profiles, recipes
 
-stylize = sys.modules["zecon_lite.stylize"]    # the module: the package has the function under that name
+# The modules: the packages have the functions under those names.
+stylize, command = sys.modules["zecon_lite.stylize"], sys.modules["zecon_lite.cli.stylize"]
 
 
 def run(*arguments):
@@ -53,7 +54,7 @@ def negative(monkeypatch):
         task = recipes.Task(source, prompt, source_prompt)
         return stylize.Result(-source.repeat(batch, 1, 1, 1), (), recipe, seed, task, models.profile.name)
 
-    monkeypatch.setattr(stylize, "stylize", restyle)
+    monkeypatch.setattr(command, "restyle", restyle)
     return calls
 
 
@@ -257,14 +258,14 @@ def test_names_that_meet_after_they_were_numbered_are_numbered_on(photo, negativ
 
 
 def test_where_one_of_several_fails_the_others_are_made_and_it_is_named(photo, negative, monkeypatch):
-    restyle = stylize.stylize
+    restyle = command.restyle
 
     def fails(source, prompt, **options):
         if prompt == "neon":
             raise FloatingPointError("the loss 'mse' became nan")
         return restyle(source, prompt, **options)
 
-    monkeypatch.setattr(stylize, "stylize", fails)
+    monkeypatch.setattr(command, "restyle", fails)
     done = run("stylize", photo, "lost.jpg", "a sketch", "--also", "neon", "--also", "a mosaic")
     assert done.exit_code == 2
     assert names(photo.parent) == ["cat.jpg", "cat_a-mosaic.png", "cat_a-sketch.png"]
@@ -376,21 +377,21 @@ def test_an_interruption_ends_with_130_and_leaves_no_file(photo, negative, monke
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stylize, "stylize", interrupted)
+    monkeypatch.setattr(command, "restyle", interrupted)
     done = run("stylize", photo, "a sketch")
     assert done.exit_code == 130 and "interrupted: no half-written file is left behind" in plain(done.stderr)
     assert names(photo.parent) == ["cat.jpg"]
 
 
 def test_a_warning_becomes_a_sentence_and_other_categories_stay_quiet(photo, negative, monkeypatch):
-    restyle = stylize.stylize
+    restyle = command.restyle
 
     def warns(*arguments, **options):
         warnings.warn("the word 'penicl' is not known; the nearest: pencil", UserWarning, stacklevel=2)
         warnings.warn("old", DeprecationWarning, stacklevel=2)
         return restyle(*arguments, **options)
 
-    monkeypatch.setattr(stylize, "stylize", warns)
+    monkeypatch.setattr(command, "restyle", warns)
     done = run("stylize", photo, "a penicl sketch")
     assert done.exit_code == 0
     assert plain(done.stderr).strip() == "warning: the word 'penicl' is not known; the nearest: pencil"

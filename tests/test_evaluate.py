@@ -253,7 +253,7 @@ def test_evaluate_writes_the_json_prints_the_table_and_keeps_the_pictures(folder
 
 def test_without_a_name_three_recipes_are_scored(folder, monkeypatch):
     asked_for = []
-    module = sys.modules["zecon_lite.evaluate"]
+    module = sys.modules["zecon_lite.cli.evaluate"]
     monkeypatch.setattr(module, "rows_of", lambda models, *names: asked_for.append(names) or {"source": SOURCE})
     assert run("--scenes", 1, "--seeds", 1, "--styles", "neon").exit_code == 0
     assert run("--scenes", 1, "--seeds", 1, "--styles", "neon", "--curve", "zecon=1", "-r", "zecon").exit_code == 0

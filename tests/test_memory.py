@@ -232,7 +232,7 @@ def test_the_command_line_says_it_too_and_hands_the_saving_on(photo, monkeypatch
         seen.append(models.saving)
         raise MemoryError("not enough memory on cuda: take --low-memory")
 
-    monkeypatch.setattr(sys.modules["zecon_lite.stylize"], "stylize", restyle)
+    monkeypatch.setattr(sys.modules["zecon_lite.cli.stylize"], "restyle", restyle)
     for flags, saving in (((), Saving()), (("--low-memory",), LOW_MEMORY)):
         done = run("stylize", photo, "a sketch", *flags)
         assert done.exit_code == 2 and "error: not enough memory on cuda: take --low-memory" in plain(done.stderr)
@@ -281,7 +281,7 @@ def test_other_commands_hand_the_saving_on_too(command, photo, monkeypatch):  # 
     def seen(profile, device, saving):
         raise MemoryError(f"saw {saving}")
 
-    monkeypatch.setattr(sys.modules["zecon_lite.profiles"], "load_models", seen)
+    monkeypatch.setattr(sys.modules[f"zecon_lite.cli.{command[0]}"], "load_models", seen)
     for flags, saving in (((), Saving()), (("--low-memory",), LOW_MEMORY)):
         done = run(*command, *flags)
         assert done.exit_code == 2 and f"saw {saving}" in plain(done.stderr)

@@ -8,7 +8,7 @@ import pytest
 from test_cli import folder, names, negative, photo, plain, run  # noqa: F401  (fixtures)
 
 from zecon_lite import PROFILES, RECIPES, load_models
-from zecon_lite.presets import AS_TYPED, PRESETS, README, as_released, preset_named
+from zecon_lite.presets import AS_TYPED, PRESETS, README, as_released
 from zecon_lite.ways import colours_matched, colours_stretched, estimated, inverted_as_noise
 
 
@@ -48,11 +48,6 @@ def test_diffuseit_s_two_commands_are_there():
     text, image = PRESETS["diffuseit-text"], PRESETS["diffuseit-image"]
     assert (text.recipe, text.prompt, text.source_prompt) == (RECIPES["diffuseit_text"], "Black Leopard", "Lion")
     assert (image.recipe, image.prompt) == (RECIPES["diffuseit_image"], None)
-
-
-def test_an_unknown_name_is_met_with_the_nearest():
-    with pytest.raises(ValueError, match=r"there is no preset 'zecon-mozaic'; did you mean 'zecon-mosaic'\?"):
-        preset_named("zecon-mozaic")
 
 
 def test_the_bundled_networks_keep_their_numbers_and_say_so():

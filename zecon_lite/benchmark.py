@@ -28,7 +28,7 @@ from .adapters import Adapter, tuned
 from .distill import edit
 from .finetune import FINETUNE, journeys_of, translate
 from .latents import digest
-from .profiles import Models, nearest
+from .profiles import Models, nearest, pick
 from .recipes import RECIPES, Recipe
 from .scores import METHODS
 from .stylize import stylize
@@ -104,8 +104,7 @@ class Benchmark:
 
     def __post_init__(self) -> None:
         for style in self.styles:
-            if style not in world.STYLES:
-                raise ValueError(f"there is no style {style!r}; {nearest(style, world.STYLES)}")
+            pick("style", style, world.STYLES)
         for name in ("scenes", "seeds", "batch"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
@@ -199,9 +198,7 @@ def of_recipe(recipe: str | Recipe, models: Models, loss: str | None = None, wei
 
     Raises ValueError for a recipe or a loss that there is not.
     """
-    if isinstance(recipe, str) and recipe not in RECIPES:
-        raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
-    recipe = (RECIPES[recipe] if isinstance(recipe, str) else recipe).fitted_to(models)
+    recipe = (pick("recipe", recipe, RECIPES) if isinstance(recipe, str) else recipe).fitted_to(models)
     if loss is not None and weight is not None:
         recipe = recipe.changed(weights={loss: weight})
 
@@ -231,8 +228,7 @@ def of_edit(method: str, models: Models) -> Row:
 
     Raises ValueError for a method that there is not, FileNotFoundError where no latent model is.
     """
-    if method not in METHODS:
-        raise ValueError(f"there is no method {method!r}; {nearest(method, METHODS)}")
+    chosen = pick("method", method, METHODS)
     latent = models.latent
 
     def make(asked: Pictures, seed: int) -> Tensor:
@@ -242,7 +238,7 @@ def of_edit(method: str, models: Models) -> Row:
             done[which] = found.image.to(done)
         return done
 
-    return Row(make, f"{METHODS[method]}; latent={latent.name}, package {_fingerprint()}")
+    return Row(make, f"{chosen}; latent={latent.name}, package {_fingerprint()}")
 
 
 def of_adapters(adapters: Sequence[Adapter], models: Models) -> Row:

@@ -38,7 +38,7 @@ def transfer_matrix(source: Tensor, reference: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(source)
     root = values.clamp_min(FLOOR).sqrt()
     half, inverse = (vectors * scale[..., None, :] @ vectors.mT for scale in (root, 1 / root))
-    return inverse @ _square_root(half @ reference @ half) @ inverse
+    return inverse @ square_root(half @ reference @ half) @ inverse
 
 
 def to_span(image: Tensor) -> Tensor:
@@ -47,6 +47,7 @@ def to_span(image: Tensor) -> Tensor:
     return (image - low) / (high - low).clamp_min(1e-12)
 
 
-def _square_root(matrix: Tensor) -> Tensor:
+def square_root(matrix: Tensor) -> Tensor:
+    """The symmetric square root of a positive semidefinite matrix; rounding's negative eigenvalues count as 0."""
     values, vectors = torch.linalg.eigh(matrix)
     return vectors * values.clamp_min(0).sqrt()[..., None, :] @ vectors.mT

@@ -24,7 +24,7 @@ from torch import Tensor
 from . import images
 from .memory import naming_the_knob
 from .models.latent import Latent
-from .profiles import Models, load_models, nearest
+from .profiles import Models, load_models, pick
 from .progress import bar
 from .provenance import KEY, check_seed, fingerprint, hash_of, machine, settings_of, telling
 from .samplers import randn_like
@@ -293,10 +293,7 @@ def edit(
     Raises ValueError for a bad picture, method, weight or prompt; FloatingPointError when something is not finite;
     MemoryError, with what would need less, when there is not enough.
     """
-    if isinstance(method, str):
-        if method not in METHODS:
-            raise ValueError(f"there is no method {method!r}; {nearest(method, METHODS)}")
-        method = METHODS[method]
+    method = pick("method", method, METHODS) if isinstance(method, str) else method
     seed = check_seed(seed)
     method = method.changed(weights=weights, iterations=iterations, guidance=guidance, rate=rate)
     source = images.check(source, "source").float()

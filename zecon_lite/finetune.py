@@ -26,7 +26,7 @@ from .guidance import Guidance, Loss
 from .latents import descend, digest, from_latent, journey, latents, to_latent, transition
 from .losses import Identity, TemplateDirection, l1
 from .losses.ensemble import imagenet_templates
-from .profiles import Models, load_models, nearest, warn_of_overruled
+from .profiles import Models, load_models, pick, warn_of_overruled
 from .progress import bar
 from .provenance import check_seed
 from .state import State, Step
@@ -89,8 +89,7 @@ class FineTune:
 
     def __post_init__(self) -> None:
         for name in self.weights:
-            if name not in LOSSES:
-                raise ValueError(f"there is no loss {name!r}; {nearest(name, LOSSES)}")
+            pick("loss", name, LOSSES)
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from .files import replacing
+from .files import check_place, replacing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")    # what `save` writes
 MIN_SIDE = 8                                     # pixels; less is no picture
@@ -210,13 +209,7 @@ def check_destination(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"the name {path.name!r} must end in one of {', '.join(SUFFIXES)}: try {path.stem}.png")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give the name of a file")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}: make it first, or save elsewhere")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"the folder {path.parent} may not be written: save elsewhere")
-    return path
+    return check_place(path)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

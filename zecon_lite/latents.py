@@ -76,15 +76,7 @@ def to_latent(
     return x
 
 
-def descend(
-    denoiser: Denoiser,
-    x: Tensor,
-    times: Sequence[int],
-    *,
-    eta: float = 0.0,
-    generator: torch.Generator | None = None,
-    recompute: bool = False,
-) -> Iterator[Step]:
+def descend(denoiser: Denoiser, x: Tensor, times: Sequence[int], *, recompute: bool = False) -> Iterator[Step]:
     """Walk a latent down from times[-1] to a clean picture, yielding a `Step` for each network pass; the last x is it.
 
     Gradients flow through all steps where the caller's grad mode lets them. recompute: keep no activations of the
@@ -93,11 +85,10 @@ def descend(
     """
     s = denoiser.schedule
     for t, t_next in pairwise([*reversed(times), -1]):
-        noise = randn_like(x, generator) if eta else None
 
-        def one(x: Tensor, t: int = t, t_next: int = t_next, noise: Tensor | None = noise) -> tuple[Tensor, Tensor]:
+        def one(x: Tensor, t: int = t, t_next: int = t_next) -> tuple[Tensor, Tensor]:
             p = denoiser(x, t)
-            return transition(s, x, p, t, t_next, eta, noise), p.x0
+            return transition(s, x, p, t, t_next), p.x0
 
         x, x0 = checkpoint(one, x, use_reentrant=False, preserve_rng_state=False) if recompute else one(x)
         yield Step(t, int(s.timesteps[t]), x, x0)

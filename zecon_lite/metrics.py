@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import weights
+from .colour import square_root
 from .tiny import world
 from .tiny.judges import Judge as JudgeNetwork
 from .tiny.judges import Segmenter, build_judge_a, build_judge_b, overlap
@@ -173,7 +174,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     if len(a) < 2 or len(b) < 2:
         raise ValueError(f"a covariance needs at least two pictures; got {len(a)} and {len(b)}")
     a, b = a.double(), b.double()
-    root = _symmetric_root(a.T.cov())
+    root = square_root(a.T.cov())
     cross = torch.linalg.eigvalsh(root @ b.T.cov() @ root).clamp_min(0).sqrt().sum()
     return max(0.0, ((a.mean(0) - b.mean(0)).square().sum() + a.var(0).sum() + b.var(0).sum() - 2 * cross).item())
 
@@ -192,12 +193,6 @@ def interval(values: Tensor, scenes: Tensor, resamples: int = 2000) -> tuple[flo
     means = totals[pick].sum(1) / counts[pick].sum(1)
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return (totals.sum() / counts.sum()).item(), low, high
-
-
-def _symmetric_root(matrix: Tensor) -> Tensor:
-    """The symmetric square root of a positive semidefinite matrix; rounding's negative eigenvalues count as 0."""
-    values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
 # ------------------------------------------------------------------------------------------------ the bundled networks

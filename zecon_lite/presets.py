@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .augment import Views
-from .profiles import Models, nearest
+from .profiles import Models
 from .recipes import RECIPES, Recipe
 from .ways import Finish, colours_matched, colours_stretched, estimated, stepped
 
@@ -51,21 +51,6 @@ class Preset:
                 stacklevel=2,
             )
         return self.recipe.fitted_to(models)
-
-
-def preset_named(name: str) -> Preset:
-    """One of `PRESETS`. Raises ValueError for a name that is not there, offering the nearest.
-
-    >>> mosaic = preset_named("zecon-mosaic")
-    >>> mosaic.prompt, mosaic.profile, mosaic.recipe.skip
-    ('mosaic', 'imagenet256', 25)
-    >>> preset_named("zecon-mosaik")
-    Traceback (most recent call last):
-    ValueError: there is no preset 'zecon-mosaik'; did you mean 'zecon-mosaic'?
-    """
-    if name not in PRESETS:
-        raise ValueError(f"there is no preset {name!r}; {nearest(name, PRESETS)}")
-    return PRESETS[name]
 
 
 def as_released(recipe: Recipe) -> Recipe:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -42,6 +42,8 @@ from .models.vit import ViT
 from .schedule import Schedule
 from .tiny import bundled
 
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -62,7 +64,7 @@ class Profile:
     feature_blocks: tuple[int, ...]
     clip: Callable[[], Clip]
     vgg: Callable[[], VGG]
-    vit: Callable[[], ViT] = ViT.pretrained
+    vit: Callable[[], ViT]
     latent: Callable[[], Latent] = Latent.pretrained
     clips: Callable[[], Sequence[Clip]] | None = None
     style_layers: tuple[int, ...] = (1, 6, 11, 20, 29)    # relu1_1 to relu5_1 of VGG-19
@@ -221,8 +223,7 @@ def load_models(
     to lose nothing of the gradient. saving: memory for time, such as `memory.LOW_MEMORY`.
     Raises ValueError for an unknown profile, offering the nearest, or a device that is not there.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"there is no profile {profile!r}; {nearest(profile, PROFILES)}")
+    chosen = pick("profile", profile, PROFILES)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -232,7 +233,7 @@ def load_models(
             f"the device {str(device)!r} is not there ({shorten(str(error), 120)}): use device='cpu' or 'auto' "
             '(in the book: "Setting up")'
         ) from error
-    chosen, device = PROFILES[profile], torch.device(device)
+    device = torch.device(device)
     if dtype is None:
         dtype = half_precision(device) if device.type == "cuda" and not chosen.small else torch.float32
     return Models(chosen, device, dtype, saving)
@@ -251,6 +252,18 @@ def warn_of_overruled(given: Any, own: Any, models: Models, what: str, start: st
             f"{start}.fitted_to(models)",
             stacklevel=4,
         )
+
+
+def pick(what: str, name: str, known: Mapping[str, Value]) -> Value:
+    """known[name]. Raises ValueError for a name that is not there, offering the nearest.
+
+    >>> pick("colour", "blu", {"blue": 1, "red": 2})
+    Traceback (most recent call last):
+    ValueError: there is no colour 'blu'; did you mean 'blue'?
+    """
+    if name not in known:
+        raise ValueError(f"there is no {what} {name!r}; {nearest(name, known)}")
+    return known[name]
 
 
 def nearest(word: str, known: Collection[str]) -> str:

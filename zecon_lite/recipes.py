@@ -18,7 +18,7 @@ from .augment import Cuts, Views
 from .denoiser import UNetDenoiser
 from .guidance import Guidance, Weight
 from .losses import imagenet_templates
-from .profiles import Models, nearest
+from .profiles import Models, pick
 from .provenance import plain_numbers
 from .samplers import ClimbRule, StepRule, ddim_step, ddpm_step, renoised_as_released, view_of_source
 from .schedule import Schedule
@@ -100,8 +100,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in self.weights:
-            if name not in LOSSES:
-                raise ValueError(f"there is no loss {name!r}; {nearest(name, LOSSES)}")
+            pick("loss", name, LOSSES)
         if not self.steps >= 1:
             raise ValueError(f"steps must be at least 1; got {self.steps}")
         if not 0 <= self.skip < self.steps:

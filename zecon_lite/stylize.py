@@ -11,27 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import images
+from . import images, ways
 from .memory import Memory
-from .profiles import Models, load_models, nearest, warn_of_overruled
+from .profiles import Models, load_models, pick, warn_of_overruled
 from .progress import bar
 from .provenance import KEY, check_seed, fingerprint, hash_of, machine, settings_of, telling
 from .recipes import RECIPES, Recipe, Task, check, warn
 from .samplers import ddim_step, ddpm_step, sample
 from .state import Step
-from .ways import (
-    colours_matched,
-    colours_stretched,
-    estimated,
-    inverted,
-    inverted_as_noise,
-    inverted_as_released,
-    noised,
-    stepped,
-)
 
-_WAYS = (noised, inverted, inverted_as_noise, inverted_as_released, stepped, estimated, colours_matched)
-FUNCTIONS = {function.__name__: function for function in (*_WAYS, colours_stretched, ddpm_step, ddim_step)}
+_STARTS = (ways.noised, ways.inverted, ways.inverted_as_noise, ways.inverted_as_released)
+_ENDS = (ways.stepped, ways.estimated, ways.colours_matched, ways.colours_stretched)
+FUNCTIONS = {function.__name__: function for function in (*_STARTS, ddpm_step, ddim_step, *_ENDS)}
 """What recipes choose from, by the names under which results write them down."""
 
 
@@ -48,7 +39,6 @@ class Result:
     seed: int
     task: Task
     profile: str
-    settings: Mapping[str, str] = field(default_factory=dict)
     record: Mapping[str, object] = field(default_factory=dict)
     memory: Memory | None = None
 
@@ -75,7 +65,7 @@ class Result:
             "strength": "none" if self.recipe.strength is None else f"{self.recipe.strength:g}",
             "returns": str(self.recipe.returns),
         }
-        return {**known, **self.settings, **({KEY: json.dumps(self.record)} if self.record else {})}
+        return {**known, **({KEY: json.dumps(self.record)} if self.record else {})}
 
     def save(self, path: str | Path) -> list[Path]:
         """Write each picture of the batch with its settings in the file's metadata; returns the paths.
@@ -192,10 +182,7 @@ def _walk(
 
 
 def _recipe(recipe: str | Recipe, models: Models) -> Recipe:
-    if isinstance(recipe, str):
-        if recipe not in RECIPES:
-            raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
-        recipe = RECIPES[recipe]
+    recipe = pick("recipe", recipe, RECIPES) if isinstance(recipe, str) else recipe
     by_small = (known for known in RECIPES.values() if known.small is recipe.small)    # renamed, but one of ours
     own = RECIPES.get(recipe.name) or next(by_small, recipe)
     warn_of_overruled(recipe, own, models, "recipe says", f"RECIPES[{own.name!r}]")

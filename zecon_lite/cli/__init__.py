@@ -2,19 +2,19 @@
 `zecon-lite info FILE`, `zecon-lite rerun FILE`, `zecon-lite edit`, `zecon-lite finetune`, `zecon-lite apply`,
 `zecon-lite evaluate`, `zecon-lite weights`.
 
-One module a command. Networks and their libraries are loaded inside the commands, so that `--help` waits for torch
-alone. What a user can get wrong ends with a sentence on stderr and exit code 2; an interruption ends with 130.
+One module a command. What a user can get wrong ends with a sentence on stderr and exit code 2; an interruption ends
+with 130.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from .. import __version__
 from .edit import edit
 from .evaluate import evaluate
 from .finetune import apply, finetune
@@ -42,7 +42,7 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"zecon-lite {version('zecon-lite')}")
+        typer.echo(f"zecon-lite {__version__}")
         raise typer.Exit
 
 

@@ -17,6 +17,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ..images import read_metadata
+
 RESULT = partial(typer.Option, rich_help_panel="Result")
 METHOD = partial(typer.Option, rich_help_panel="Method")
 MODELS = partial(typer.Option, rich_help_panel="Size and models")
@@ -135,8 +137,6 @@ def photos_in(given: Sequence[Path]) -> list[Path]:
 
 def _is_result(path: Path) -> bool:
     """Whether the picture carries our settings; what cannot be read does not, and is told of when it is its turn."""
-    from ..images import read_metadata
-
     try:
         return read_metadata(path).get("software", "").startswith("zecon_lite")
     except (ValueError, OSError):

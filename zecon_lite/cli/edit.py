@@ -8,6 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import images
+from ..distill import edit as change
+from ..models.latent import Latent
+from ..profiles import load_models, pick
+from ..provenance import Framing, file_of, telling
+from ..scores import METHODS
 from .common import (
     FIT_HELP,
     METHOD,
@@ -68,16 +74,8 @@ def edit(
     zecon-lite edit cat.jpg "a tiger" -s "a cat" --method dds --model ~/stable-diffusion
     """
     with plain_messages():
-        from .. import images
-        from ..distill import edit as change
-        from ..models.latent import Latent
-        from ..profiles import load_models, nearest
-        from ..provenance import Framing, file_of, telling
-        from ..scores import METHODS
-
-        if method not in METHODS:
-            raise ValueError(f"there is no method {method!r}; {nearest(method, METHODS)}")
-        chosen = METHODS[method].changed(weights=weights_of(weight or []), iterations=iterations, guidance=guidance)
+        chosen = pick("method", method, METHODS)
+        chosen = chosen.changed(weights=weights_of(weight or []), iterations=iterations, guidance=guidance)
         given: dict[str, Any] = {"layers": tuple(layers or ()), "patch_sizes": tuple(patch_size or ())}
         chosen = replace(chosen, contrast=replace(chosen.contrast, **{k: v for k, v in given.items() if v}))
         if source_prompt is None and chosen.needs_source_prompt:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from .. import weights
+from ..benchmark import Benchmark, Photographs
+from ..evaluate import compare, rows_of, save, table
+from ..memory import LOW_MEMORY, Saving
+from ..profiles import load_models
+from ..tiny import world
 from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, may_write, plain_messages
-
-if TYPE_CHECKING:
-    from ..benchmark import Benchmark
 
 RECIPES = ("sdedit", "clip_guided", "zecon")    # what is scored when nothing is named
 
@@ -69,13 +72,6 @@ def evaluate(
     zecon-lite evaluate --recipe zecon --adapter pencil.safetensors --styles pencil --costs
     """
     with plain_messages():
-        from .. import weights
-        from ..benchmark import Benchmark, Photographs
-        from ..evaluate import compare, rows_of, save
-        from ..memory import LOW_MEMORY, Saving
-        from ..profiles import load_models
-        from ..tiny import world
-
         if not output.parent.is_dir() or output.is_dir():
             raise ValueError(f"{output} must be a file in a folder that exists: make the folder, or write elsewhere")
         kept = cache or weights.home() / "evaluation"
@@ -98,8 +94,6 @@ def evaluate(
 
 def _print(measured: dict[str, Any], asked: Benchmark) -> None:
     """A column for each row of the JSON: its measures over all styles, then its style accuracy in each."""
-    from ..evaluate import table
-
     console, (headings, lines) = Console(), table(measured)
     names, *measures = zip(*lines, strict=True)
     roomy = console.width >= 30 + 20 * len(names)    # intervals, where there is room; the JSON has them anyway

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import torch
 import typer
+from torch import Tensor
 
+from .. import __version__, images, weights
+from ..adapters import Adapter, degree_of_change, tuned
+from ..denoiser import Denoiser
+from ..files import check_place
+from ..finetune import FINETUNE, journeys_of, step_by_step, translate
+from ..finetune import finetune as learn
+from ..latents import into_domain
+from ..memory import LOW_MEMORY, Saving
+from ..profiles import Models, load_models
+from ..provenance import Framing, check_seed
 from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, SUFFIXES, keep_apart, plain_messages, say
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..denoiser import Denoiser
-    from ..profiles import Models
 
 RANK_HELP = "Rank of the learnt changes (LoRA); the library peft is needed. Without it, all weights learn."
 PER_STEP_HELP = "Update after each step, with a gradient through that step alone: less memory still."
@@ -51,21 +58,15 @@ def finetune(
     zecon-lite finetune photos/ "an oil painting" --epochs 12 --rank 8 -o oil.safetensors
     """
     with plain_messages():
-        import dataclasses
-
-        from .. import weights
-        from ..finetune import FINETUNE, step_by_step
-        from ..finetune import finetune as learn
-        from ..memory import LOW_MEMORY, Saving
-        from ..profiles import load_models
-
-        check_adapter_name(output)
+        if output.suffix != ".safetensors":
+            raise ValueError(f"the name {output.name!r} must end in .safetensors: try {output.stem}.safetensors")
+        check_place(output)
         photos = _photos(folder)
         models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())
         looks = step_by_step if per_step else None
         given: dict[str, Any] = {"epochs": epochs, "lr": lr, "t0": t0, "rank": rank, "looks": looks}
         settings = FINETUNE.fitted_to(models)
-        settings = dataclasses.replace(settings, **{k: v for k, v in given.items() if v is not None})
+        settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
         unfinished = output.with_name(f"{output.name}.unfinished")
         run = learn(
             _pictures(photos, models),
@@ -112,15 +113,6 @@ def apply(
     zecon-lite apply pencil.safetensors neon.safetensors cat.jpg -o out.png --degree 0.8 --degree 0.4
     """
     with plain_messages():
-        import torch
-
-        from .. import images
-        from ..adapters import Adapter, degree_of_change, tuned
-        from ..finetune import FINETUNE, journeys_of, translate
-        from ..latents import into_domain
-        from ..profiles import load_models
-        from ..provenance import Framing, check_seed
-
         images.check_destination(output)
         keep_apart([output], [photo])
         loaded = [Adapter.load(path) for path in adapters]
@@ -146,7 +138,7 @@ def apply(
             pupil = tuned(models.denoiser, loaded, degrees)
         result = translate(source, pupil, models=models, settings=settings)
         about = {
-            "software": f"zecon_lite {_version()}",
+            "software": f"zecon_lite {__version__}",
             "method": "DiffusionCLIP (Kim et al., CVPR 2022)",
             "prompt": " | ".join(adapter.about.get("prompt", "") for adapter in loaded),
             "degree": " ".join(f"{d:g}" for d in degrees),
@@ -155,21 +147,6 @@ def apply(
         }
         images.save(result.cpu(), output, about)
         typer.echo(f"saved {output}")
-
-
-def check_adapter_name(path: Path) -> Path:
-    """The path, if an adapter can be written there; ask before long work. Raises ValueError or OSError."""
-    import os
-
-    if path.suffix != ".safetensors":
-        raise ValueError(f"the name {path.name!r} must end in .safetensors: try {path.stem}.safetensors")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give the name of a file")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}: make it first, or save elsewhere")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"the folder {path.parent} may not be written: save elsewhere")
-    return path
 
 
 def _photos(folder: Path) -> list[Path]:
@@ -183,10 +160,6 @@ def _photos(folder: Path) -> list[Path]:
 
 def _pictures(photos: list[Path], models: Models) -> Tensor:
     """The photographs as squares of the networks' own size, (B, 3, H, W); those that cannot be read are named."""
-    import torch
-
-    from .. import images
-
     read = []
     for path in photos:
         try:
@@ -196,9 +169,3 @@ def _pictures(photos: list[Path], models: Models) -> Tensor:
     if not read:
         raise ValueError(f"none of the {len(photos)} pictures could be read")
     return torch.cat(read)
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("zecon-lite")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .. import images
+from ..presets import PRESETS
+from ..profiles import load_models
+from ..provenance import KEY
+from ..recipes import RECIPES, Recipe
 from .common import plain_messages
-
-if TYPE_CHECKING:
-    from ..recipes import Recipe
 
 
 def recipes(
@@ -21,9 +23,6 @@ def recipes(
 ) -> None:
     """List the recipes: each a paper's method, with its steps and the weights of its losses."""
     with plain_messages():
-        from ..profiles import load_models
-        from ..recipes import RECIPES
-
         models = load_models(profile, "cpu")
         table = Table("recipe", "paper", "steps", "skip", "weights")
         for recipe in (recipe.fitted_to(models) for recipe in RECIPES.values()):
@@ -34,8 +33,6 @@ def recipes(
 def presets() -> None:
     """List the presets: published settings of a recipe for a prompt, and for which networks they are."""
     with plain_messages():
-        from ..presets import PRESETS
-
         table = Table("preset", "recipe", "prompt", "skip", "weights", "networks", "source")
         for p in PRESETS.values():
             numbers = (str(p.recipe.skip), _weights(p.recipe))
@@ -51,9 +48,6 @@ def _weights(recipe: Recipe) -> str:
 def info(file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that zecon-lite saved.")]) -> None:
     """Show the settings that a result carries."""
     with plain_messages():
-        from .. import images
-        from ..provenance import KEY
-
         settings = images.read_metadata(file)
         if not settings:
             raise ValueError(f"{file} carries no settings: it was not saved by zecon-lite, or was edited since")

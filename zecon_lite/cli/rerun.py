@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from .. import images
+from ..rerun import Rerun
+from ..rerun import rerun as again
 from .common import MODELS, RESULT, keep_apart, plain_messages
-
-if TYPE_CHECKING:
-    from ..rerun import Rerun
 
 SOURCE_HELP = "The photograph, where it has moved; another one gets the same treatment."
 STYLE_HELP = "The style picture, where it has moved."
@@ -36,9 +36,6 @@ def rerun(
     zecon-lite rerun cat_a-mosaic.png --source dog.jpg -o dog_a-mosaic.png
     """
     with plain_messages():
-        from .. import images
-        from ..rerun import rerun as again
-
         if output is not None:
             images.check_destination(output)
             keep_apart([output], [file])
@@ -55,8 +52,6 @@ def rerun(
 
 def _distance(made: Rerun, file: Path) -> str:
     """How far the new picture is from that in the file."""
-    from .. import images
-
     first = images.to_uint8(images.load(file)).int()
     second = images.to_uint8(made.image).int()
     if first.shape != second.shape:

@@ -6,10 +6,21 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from torch import Tensor
+from tqdm import tqdm
 
+from .. import images
+from ..memory import LOW_MEMORY, Saving
+from ..presets import PRESETS, as_released
+from ..profiles import load_models, pick
+from ..progress import only_bar
+from ..provenance import Framing, file_of, telling
+from ..recipes import RECIPES, Task, check
+from ..state import Step
+from ..stylize import stylize as restyle
 from .common import (
     FIT_HELP,
     LOW_MEMORY_HELP,
@@ -28,15 +39,6 @@ from .common import (
     targets_of,
     weights_of,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from tqdm import tqdm
-
-    from ..profiles import Models
-    from ..provenance import Framing
-    from ..recipes import Recipe
-    from ..state import Step
 
 ASKED_HELP = (
     'Photographs, or folders of them; then what they shall look like, as in "a pencil sketch". Recipes that read a '
@@ -103,21 +105,12 @@ def stylize(
     zecon-lite stylize cat.jpg --style starry_night.jpg --recipe gram_clip
     """
     with plain_messages():
-        from .. import images
-        from ..memory import LOW_MEMORY, Saving
-        from ..presets import as_released, preset_named
-        from ..profiles import load_models
-        from ..progress import only_bar
-        from ..provenance import Framing
-        from ..recipes import Task, check
-        from ..stylize import stylize as restyle
-
         photos, prompts = _photos_and_prompts(asked, also or [], prompt_file, style is not None)
         if any(not prompt.strip() for prompt in prompts):
             raise ValueError('the prompt is empty: say what the photograph shall look like, as in "a pencil sketch"')
         models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())    # read at first use
-        known = None if preset is None else preset_named(preset)
-        chosen = _recipe(recipe, models) if known is None else known.fitted_to(models)
+        known = None if preset is None else pick("preset", preset, PRESETS)
+        chosen = (known or pick("recipe", recipe or "zecon", RECIPES)).fitted_to(models)
         if known is not None and recipe is not None:
             raise ValueError(f"the preset {preset!r} says which recipe: leave --recipe {recipe} out")
         if known is not None and known.prompt is not None:
@@ -160,17 +153,6 @@ def stylize(
         steps_each = len(chosen.positions)
         with only_bar(len(jobs) * steps_each, jobs[0].name) as progress:
             _all_of(jobs, work, steps_each, progress)
-
-
-def _recipe(name: str | None, models: Models) -> Recipe:
-    """A recipe as these networks want it. Raises ValueError for an unknown name, offering the nearest."""
-    from ..profiles import nearest
-    from ..recipes import RECIPES
-
-    name = name or "zecon"
-    if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}; {nearest(name, RECIPES)}")
-    return RECIPES[name].fitted_to(models)
 
 
 @dataclass(frozen=True)
@@ -252,9 +234,6 @@ def _save(
     pictures: Sequence[Tensor], job: _Job, settings: dict[str, str], framing: Framing, style: Path | None
 ) -> None:
     """Write each picture with its settings to its file, and say so."""
-    from .. import images
-    from ..provenance import file_of, telling
-
     files = {"source_file": job.photo} | ({} if style is None else {"style_file": style})
     frame = {"fit": framing.fit, "size": framing.size, "compare": framing.compare}
     for k, (picture, target) in enumerate(zip(pictures, job.targets, strict=True)):

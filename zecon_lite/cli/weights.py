@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from ..profiles import nearest
+from ..weights import MANIFEST, WeightFile, adopt, find, home, needed_by, path_of
+from ..weights import fetch as download
+from ..weights import verify as complaint
+from ..weights.download import readable
+from ..weights.store import partial_of
 from .common import plain_messages, say
-
-if TYPE_CHECKING:
-    from ..weights import WeightFile
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch and check the published weights.")
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="As in `weights list`; or a profile's, for all.")]
@@ -25,9 +28,6 @@ FROM_HELP = "Take a file, or a folder of files, that is already on this computer
 def list_files() -> None:
     """List the published files: their size, whether they are here, their licence, and what loads them."""
     with plain_messages():
-        from ..weights import MANIFEST, home
-        from ..weights.download import readable
-
         whole = partial(Column, no_wrap=True)
         table = Table(whole("name"), whole("size"), "here", "licence", Column("used by", overflow="fold"))
         for name, files in MANIFEST.items():
@@ -56,9 +56,6 @@ def fetch(
     zecon-lite weights fetch ffhq_10m --from ~/Downloads/ffhq_10m.pt
     """
     with plain_messages():
-        from ..weights import adopt
-        from ..weights import fetch as download
-
         for file in _chosen(names):
             path = download(file, mirror) if source is None else adopt(file, source.expanduser())
             typer.echo(f"checked {path}" if file.sha256 else f"{path}: its sha256 was recorded, nobody publishes one")
@@ -68,9 +65,6 @@ def fetch(
 def verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None) -> None:
     """Check the sha256 of the files that are here, of all of them without a NAME; exit code 2 when one is wrong."""
     with plain_messages():
-        from ..weights import MANIFEST, path_of
-        from ..weights import verify as complaint
-
         every = [file for files in MANIFEST.values() for file in files if path_of(file).is_file()]
         wrong = 0
         for file in _chosen(names) if names else every:
@@ -87,8 +81,6 @@ def verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]..."
 def where(names: Names) -> None:
     """Print where files are, one path a line; for weights of several files, their folder."""
     with plain_messages():
-        from ..weights import MANIFEST, find, home
-
         for name in names:
             paths = [find(file, fetch_missing=False) for file in _chosen([name])]
             for path in [home() / name] if name in MANIFEST and len(paths) > 1 else paths:
@@ -97,9 +89,6 @@ def where(names: Names) -> None:
 
 def _chosen(names: list[str]) -> list[WeightFile]:
     """The files of entries and profiles by name. Raises ValueError for an unknown one, offering the nearest."""
-    from ..profiles import nearest
-    from ..weights import MANIFEST, needed_by
-
     chosen: dict[str, WeightFile] = {}
     for name in names:
         files = MANIFEST.get(name) or needed_by(name)
@@ -112,9 +101,6 @@ def _chosen(names: list[str]) -> list[WeightFile]:
 
 def _state(files: tuple[WeightFile, ...]) -> str:
     """yes; no; or partly, when a download was interrupted or some of several files are here."""
-    from ..weights import path_of
-    from ..weights.store import partial_of
-
     here = [path_of(file).is_file() for file in files]
     if all(here):
         return "yes"

@@ -6,7 +6,7 @@ One file per chapter, named as its notebook. Each holds `EXERCISES`, a tuple of 
 
 from __future__ import annotations
 
-from ..profiles import nearest
+from ..profiles import pick
 from . import (
     clip_guidance,
     ddim_and_inversion,
@@ -59,9 +59,7 @@ def check(name: str, answer: object) -> Verdict:
     """
     if not isinstance(name, str):
         raise ValueError(f'the name comes first, as in check("ddim-step", my_function); got {type(name).__name__}')
-    if name not in EXERCISES:
-        raise ValueError(f"there is no exercise {name!r}; {nearest(name, EXERCISES)}")
-    return EXERCISES[name].grade(answer)
+    return pick("exercise", name, EXERCISES).grade(answer)
 
 
 __all__ = ["CHAPTERS", "EXERCISES", "Exercise", "Question", "Verdict", "check"]

@@ -207,12 +207,10 @@ class UNet(nn.Module):
         )
 
     def _block(self, channels: int, out_channels: int, attend: bool) -> TimestepSequential:
-        layers = [ResBlock(self.config, channels, out_channels)]
-        return (
-            TimestepSequential(*layers, AttentionBlock(self.config, out_channels))
-            if attend
-            else TimestepSequential(*layers)
-        )
+        layers: list[nn.Module] = [ResBlock(self.config, channels, out_channels)]
+        if attend:
+            layers.append(AttentionBlock(self.config, out_channels))
+        return TimestepSequential(*layers)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         emb, h = self._start(x, t)

@@ -32,23 +32,11 @@ class VGG:
                 module.inplace = False  # an in-place ReLU would rewrite the map that was just read
 
     @classmethod
-    def pretrained(cls) -> VGG:
-        """torchvision's VGG-19 with ImageNet weights; downloaded on first use."""
-        from torchvision.models import VGG19_Weights, vgg19
-
-        return cls(vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features)
-
-    @classmethod
     def unfilled(cls) -> VGG:
         """The feature layers of VGG-19 with weights still random: for files that are already on disk."""
         from torchvision.models.vgg import cfgs, make_layers
 
         return cls(make_layers(cfgs["E"]))
-
-    def to(self, device: str) -> VGG:
-        """Move the network; returns self."""
-        self.features.to(device)
-        return self
 
     def on_unit_range(self) -> VGG:
         """The same network, but mean and std are applied to pictures in [0, 1], as torchvision's VGG was trained."""

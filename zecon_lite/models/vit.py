@@ -42,26 +42,12 @@ class ViT:
         self.model.eval().requires_grad_(False)
 
     @classmethod
-    def pretrained(cls, name: str = "vit_base_patch8_224.dino") -> ViT:
-        """A released vision transformer by timm's name (DINO's ViT-B/8); its weights are downloaded on first use."""
-        import timm
-
-        model = timm.create_model(name, pretrained=True, num_classes=0)
-        config = model.pretrained_cfg
-        return cls(model, config["input_size"][-1], config["mean"], config["std"])
-
-    @classmethod
     def unfilled(cls, name: str = "vit_base_patch8_224.dino") -> ViT:
-        """The same transformer with weights still random: for files that are already on disk."""
+        """A vision transformer by timm's name (DINO's ViT-B/8), weights still random: for files that are on disk."""
         import timm
 
         model = timm.create_model(name, pretrained=False, num_classes=0)
         return cls(model, model.patch_embed.img_size[-1])
-
-    def to(self, device: torch.device | str) -> ViT:
-        """Move the network; returns self."""
-        self.model.to(device)
-        return self
 
     def keys_and_cls(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) in [-1, 1] -> the last block's keys (B, T, D) and [CLS] (B, D), from one forward pass.

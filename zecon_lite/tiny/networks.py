@@ -6,7 +6,9 @@ Only numbers stand here. The UNet is `zecon_lite.models.unet.UNet` (guided-diffu
 
 from __future__ import annotations
 
+import difflib
 import re
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -91,17 +93,32 @@ class WordTokenizer:
         """The words of a text: lower case, letters and digits only."""
         return re.findall(r"[a-z0-9]+", text.lower())
 
-    def reads(self, text: str) -> bool:
-        """Whether there is a word in the text at all, known or not: none in other scripts, none in "!!!"."""
-        return bool(self.split(text))
+    def check(self, text: str) -> None:
+        """Warns of words that there is no room for or that the vocabulary does not have, naming the nearest it has.
 
-    def cut(self, text: str) -> list[str]:
-        """The words at the end of a text for which there is no room."""
-        return self.split(text)[self.context_length - 2 :]
-
-    def unknown_words(self, text: str) -> list[str]:
-        """The words of a text that the vocabulary does not have, in order."""
-        return [word for word in self.split(text) if word not in self.index]
+        Raises ValueError where the text has no word at all, known or not, as in other scripts and in "!!!".
+        """
+        said = self.split(text)
+        if not said:
+            raise ValueError(
+                f"the bundled CLIP finds no word in {text!r}: it reads English, in the letters a to z, such as "
+                '"a pencil sketch"'
+            )
+        if rest := said[self.context_length - 2 :]:
+            warnings.warn(
+                f"the bundled CLIP has no room for so many words, and does not read {' '.join(rest)!r}: make the "
+                "prompt shorter",
+                stacklevel=5,
+            )
+        for word in said:
+            if word not in self.index:
+                near = difflib.get_close_matches(word, self.words, n=3, cutoff=0.5)
+                hint = f"the nearest it knows: {', '.join(near)}" if near else "it has no word like it"
+                warnings.warn(
+                    f"the bundled CLIP does not know the word {word!r} ({hint}); it is read as an unknown word "
+                    '(in the book: "Setting up")',
+                    stacklevel=5,
+                )
 
     def __call__(self, texts: list[str]) -> Tensor:
         tokens = torch.zeros(len(texts), self.context_length, dtype=torch.int64)

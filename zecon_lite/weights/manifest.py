@@ -7,7 +7,6 @@ that the files' hosts state, or that several public manifests agree on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -41,7 +40,7 @@ def _drive(identity: str) -> str:
     return f"https://drive.usercontent.google.com/download?id={identity}&export=download&confirm=t"
 
 
-def _clip(name: str, sha256: str, size: int, config: str, profiles: tuple[str, ...] = ()) -> tuple[WeightFile]:
+def _clip(name: str, size: int, sha256: str, profiles: tuple[str, ...] = ()) -> tuple[WeightFile]:
     """One of OpenAI's CLIPs: their addresses contain the sha256."""
     return (
         WeightFile(
@@ -55,7 +54,7 @@ def _clip(name: str, sha256: str, size: int, config: str, profiles: tuple[str, .
                 f"{_HUB}/pxlpshr/pytti-models/resolve/main/clip/{sha256}/{name}",
             ),
             citation="Radford et al. 2021, arXiv:2103.00020",
-            loaded_by=f"open_clip {config}",
+            loaded_by=f"open_clip {name.removesuffix('.pt')}-quickgelu",
             profiles=profiles,
         ),
     )
@@ -76,7 +75,24 @@ def _dino(model: str, sha256: str) -> tuple[WeightFile]:
     )
 
 
-def _stable_diffusion(files: Sequence[tuple[str, int, str]]) -> tuple[WeightFile, ...]:
+_STABLE_DIFFUSION = """
+model_index.json 541 e2f6f22e274374010aec30c79eb2d6e53fff4a36ac0225523a92cb2d41a83347
+feature_extractor/preprocessor_config.json 342 2a1da83b5e1032aaeef397552ddb408dca0d8cd1dc58f61bf6abf38d6f33a0a2
+scheduler/scheduler_config.json 308 699cce92eb7c122e2eb7dfdea78e6187fda76a5ed4a8e42319b85610e620e091
+text_encoder/config.json 617 845df614cb9327ae7bbea027316246fae917827407da6df13572e41b5f93b4cc
+text_encoder/model.safetensors 246144864 77795e2023adcf39bc29a884661950380bd093cf0750a966d473d1718dc9ef4e
+tokenizer/merges.txt 524619 9fd691f7c8039210e0fced15865466c65820d09b63988b0174bfe25de299051a
+tokenizer/special_tokens_map.json 472 c4864a9376a8401918425bed71fc14fc0e81f9b59ec45c1cf96cccb2df508eac
+tokenizer/tokenizer_config.json 806 00439066fcba73de57644cf41e4e3b9f2dbb09d7f3fc2005898ba52399045882
+tokenizer/vocab.json 1059962 e089ad92ba36837a0d31433e555c8f45fe601ab5c221d4f607ded32d9f7a4349
+unet/config.json 743 78f474de6bab3d893868f37be97b636ae65c0df3073ed3256ca458ff599b5f96
+unet/diffusion_pytorch_model.safetensors 1719125304 c83908253f9a64d08c25fc90874c9c8aef9a329ce1ca5fb909d73b0c83d1ea21
+vae/config.json 547 786a7d21647ddea6a04b9675c03d3cb45e90a2f3c6da5fbda2c54ade040036de
+vae/diffusion_pytorch_model.safetensors 167335342 4fbcf0ebe55a0984f5a5e00d8c4521d52359af7229bb4d81890039d2aa16dd7c
+"""
+
+
+def _stable_diffusion() -> tuple[WeightFile, ...]:
     """Stable Diffusion 1.5 as a folder for diffusers, in half precision, without the safety checker.
 
     The publisher withdrew the original; this repository is the one that diffusers' documentation names since. The
@@ -85,16 +101,17 @@ def _stable_diffusion(files: Sequence[tuple[str, int, str]]) -> tuple[WeightFile
     revision = "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
     return tuple(
         WeightFile(
-            f"stable-diffusion-v1-5/{path.replace('.fp16', '')}",  # as `save_pretrained` would name it
-            f"{_HUB}/stable-diffusion-v1-5/stable-diffusion-v1-5/resolve/{revision}/{path}",
+            f"stable-diffusion-v1-5/{name}",
+            f"{_HUB}/stable-diffusion-v1-5/stable-diffusion-v1-5/resolve/{revision}/{there}",
             sha256,
-            size,
+            int(size),
             "CreativeML OpenRAIL-M",
-            mirrors=(f"{_HUB}/sd-legacy/stable-diffusion-v1-5/resolve/main/{path}",),
+            mirrors=(f"{_HUB}/sd-legacy/stable-diffusion-v1-5/resolve/main/{there}",),
             citation="Rombach et al. 2022, arXiv:2112.10752",
             loaded_by="diffusers StableDiffusionPipeline",
         )
-        for path, size, sha256 in files
+        for name, size, sha256 in map(str.split, _STABLE_DIFFUSION.strip().splitlines())
+        for there in [name.replace(".safetensors", ".fp16.safetensors")]
     )
 
 
@@ -138,41 +155,22 @@ MANIFEST: dict[str, tuple[WeightFile, ...]] = {
         ),
     ),
     "clip-vit-b-16": _clip(
-        "ViT-B-16.pt",
-        "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
-        350_837_078,
-        "ViT-B-16-quickgelu",
-        profiles=_EVERY_PROFILE,
+        "ViT-B-16.pt", 350_837_078, "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f", _EVERY_PROFILE
     ),
     "clip-vit-b-32": _clip(
-        "ViT-B-32.pt",
-        "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
-        353_976_522,
-        "ViT-B-32-quickgelu",
+        "ViT-B-32.pt", 353_976_522, "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
     ),
     "clip-rn50": _clip(
-        "RN50.pt",
-        "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
-        255_827_503,
-        "RN50-quickgelu",
+        "RN50.pt", 255_827_503, "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"
     ),
     "clip-rn50x4": _clip(
-        "RN50x4.pt",
-        "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd",
-        421_854_225,
-        "RN50x4-quickgelu",
+        "RN50x4.pt", 421_854_225, "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd"
     ),
     "clip-rn50x16": _clip(
-        "RN50x16.pt",
-        "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa",
-        661_125_706,
-        "RN50x16-quickgelu",
+        "RN50x16.pt", 661_125_706, "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa"
     ),
     "dino-vit-b-8": _dino(
         "vit_base_patch8_224.dino", "01be14b99784a4c0970a5703214513588daf27014e908ac7ea08967b7bd80f5f"
-    ),
-    "dino-vit-s-8": _dino(
-        "vit_small_patch8_224.dino", "e1b79616ce6d1b8dc3cc0d5952b6d0958356a189122882493e665d28f20654a0"
     ),
     "vgg19": (
         WeightFile(
@@ -186,51 +184,7 @@ MANIFEST: dict[str, tuple[WeightFile, ...]] = {
             profiles=_EVERY_PROFILE,
         ),
     ),
-    "stable-diffusion-v1-5": _stable_diffusion(
-        [
-            ("model_index.json", 541, "e2f6f22e274374010aec30c79eb2d6e53fff4a36ac0225523a92cb2d41a83347"),
-            (
-                "feature_extractor/preprocessor_config.json",
-                342,
-                "2a1da83b5e1032aaeef397552ddb408dca0d8cd1dc58f61bf6abf38d6f33a0a2",
-            ),
-            (
-                "scheduler/scheduler_config.json",
-                308,
-                "699cce92eb7c122e2eb7dfdea78e6187fda76a5ed4a8e42319b85610e620e091",
-            ),
-            ("text_encoder/config.json", 617, "845df614cb9327ae7bbea027316246fae917827407da6df13572e41b5f93b4cc"),
-            (
-                "text_encoder/model.fp16.safetensors",
-                246_144_864,
-                "77795e2023adcf39bc29a884661950380bd093cf0750a966d473d1718dc9ef4e",
-            ),
-            ("tokenizer/merges.txt", 524_619, "9fd691f7c8039210e0fced15865466c65820d09b63988b0174bfe25de299051a"),
-            (
-                "tokenizer/special_tokens_map.json",
-                472,
-                "c4864a9376a8401918425bed71fc14fc0e81f9b59ec45c1cf96cccb2df508eac",
-            ),
-            (
-                "tokenizer/tokenizer_config.json",
-                806,
-                "00439066fcba73de57644cf41e4e3b9f2dbb09d7f3fc2005898ba52399045882",
-            ),
-            ("tokenizer/vocab.json", 1_059_962, "e089ad92ba36837a0d31433e555c8f45fe601ab5c221d4f607ded32d9f7a4349"),
-            ("unet/config.json", 743, "78f474de6bab3d893868f37be97b636ae65c0df3073ed3256ca458ff599b5f96"),
-            (
-                "unet/diffusion_pytorch_model.fp16.safetensors",
-                1_719_125_304,
-                "c83908253f9a64d08c25fc90874c9c8aef9a329ce1ca5fb909d73b0c83d1ea21",
-            ),
-            ("vae/config.json", 547, "786a7d21647ddea6a04b9675c03d3cb45e90a2f3c6da5fbda2c54ade040036de"),
-            (
-                "vae/diffusion_pytorch_model.fp16.safetensors",
-                167_335_342,
-                "4fbcf0ebe55a0984f5a5e00d8c4521d52359af7229bb4d81890039d2aa16dd7c",
-            ),
-        ]
-    ),
+    "stable-diffusion-v1-5": _stable_diffusion(),
     "arcface-ir-se50": (
         WeightFile(
             "model_ir_se50.pth",

@@ -22,6 +22,11 @@ def joined(*names: str) -> str:
     return "\n".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in names)
 
 
+def result_names(results: Tensor) -> list[str]:
+    """What to call results (N, 3, H, W) that nobody named."""
+    return ["result"] if len(results) == 1 else [f"result {k}" for k in range(1, len(results) + 1)]
+
+
 def within(index: int, choices: Sequence[object]) -> int:
     """The index, as long as it is one of these choices; of fewer the last one, and 0 where there are none."""
     return max(0, min(index, len(choices) - 1))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..losses.clip import Embedder
 from ..profiles import nearest
-from .charts import check_sources, chosen, joined, sheet, within
+from .charts import check_sources, chosen, joined, result_names, sheet, within
 
 
 class DirectionExplorer(anywidget.AnyWidget):
@@ -68,7 +68,7 @@ class DirectionExplorer(anywidget.AnyWidget):
         results: (R, 3, H, W), on the device of `clip` as `source` is. prompts: texts to choose from.
         source_prompt, names, path: as in `from_embeddings`.
         """
-        _check(source, results, names := _named(results, names))
+        _check(source, results, names := names or result_names(results))
         texts = clip.text([source_prompt, *prompts])
         return cls.from_embeddings(
             source, results, clip.image(source), clip.image(results), texts[1:], texts[:1], prompts,
@@ -98,7 +98,7 @@ class DirectionExplorer(anywidget.AnyWidget):
         Raises ValueError where shapes disagree, an embedding is not finite, a prompt means the same as the source
         prompt, or `path` names no result.
         """
-        names = _named(results, names)
+        names = names or result_names(results)
         _check(source, results, names)
         vectors = _stacked(source_text, text, source_image, image, (1, len(prompts), 1, len(names)))
         for words, vector in zip(prompts, text, strict=True):
@@ -132,12 +132,6 @@ class DirectionExplorer(anywidget.AnyWidget):
     @traitlets.validate("prompt", "result")
     def _in_range(self, proposal: dict[str, Any]) -> int:
         return chosen(proposal, self.prompts if proposal["trait"].name == "prompt" else self.names)
-
-
-def _named(results: Tensor, names: Sequence[str] | None) -> Sequence[str]:
-    if names is not None:
-        return names
-    return ["result"] if len(results) == 1 else [f"result {k}" for k in range(1, len(results) + 1)]
 
 
 def _check(source: Tensor, results: Tensor, names: Sequence[str]) -> None:

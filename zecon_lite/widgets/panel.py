@@ -14,7 +14,7 @@ import ipywidgets as widgets
 from torch import Tensor
 
 from ..images import PHOTOGRAPHS
-from ..profiles import Models, nearest
+from ..profiles import Models, pick
 from ..recipes import RECIPES, Recipe
 from ..state import Step
 from ..stylize import Result
@@ -49,7 +49,7 @@ class Panel(widgets.VBox):
         prompt: str = "a pencil sketch",
         style: Tensor | None = None,
     ) -> None:
-        chosen = _named(recipe)
+        chosen = pick("recipe", recipe, RECIPES) if isinstance(recipe, str) else recipe
         self.models, self.recipes = models, {**RECIPES, chosen.name: chosen}
         self._job: Job | None = None
         self._image: Tensor | None = None
@@ -261,7 +261,9 @@ class _Dials(widgets.VBox):
         """New sliders, set as the recipe is; no slider for a weight that is a function of the step."""
         steady = {"continuous_update": False, **WIDE}
         self.weights = {
-            name: widgets.SelectionSlider(options=_labelled(scale(w)), value=w, description=name, **steady)
+            name: widgets.SelectionSlider(
+                options=[(f"{value:g}", value) for value in scale(w)], value=w, description=name, **steady
+            )
             for name, w in recipe.weights.items()
             if not callable(w)
         }
@@ -302,18 +304,6 @@ def starts(models: Models, steps: int) -> list[tuple[str, int]]:
     """Where a run may begin, from nearly clean to noise: the timestep t0 as text, and the `skip` that leads there."""
     times = models.profile.schedule().respace(steps).timesteps.tolist()
     return [(str(t), steps - 1 - i) for i, t in enumerate(times)]
-
-
-def _labelled(values: list[float]) -> list[tuple[str, float]]:
-    return [(f"{value:g}", value) for value in values]
-
-
-def _named(recipe: str | Recipe) -> Recipe:
-    if isinstance(recipe, Recipe):
-        return recipe
-    if recipe not in RECIPES:
-        raise ValueError(f"there is no recipe {recipe!r}; {nearest(recipe, RECIPES)}")
-    return RECIPES[recipe]
 
 
 def _show(widget: widgets.Widget, whether: bool) -> None:

@@ -24,7 +24,7 @@ from .. import images
 from ..denoiser import UNetDenoiser
 from ..profiles import Models, nearest
 from ..state import Step
-from .charts import chosen, joined, within
+from .charts import chosen, joined, result_names, within
 
 Extractor = Callable[[Tensor], Tensor | Mapping[Any, Tensor]]
 """Pictures (B, 3, H, W) -> features (B, C, h, w), or those of several layers by name."""
@@ -159,7 +159,7 @@ class SimilarityExplorer(anywidget.AnyWidget):
         to within `TOLERANCE`, and at most `MAX_CHANNELS`; the largest error is in `layers` and under the figure.
         Raises ValueError where shapes disagree, a feature is not finite or a column names no layer.
         """
-        step_names = _names(result) if step_names is None else step_names
+        step_names = result_names(result) if step_names is None else step_names
         _check_pictures(source, result, step_names)
         if not features:
             raise ValueError("features must name at least one layer; got none")
@@ -218,13 +218,9 @@ class SimilarityExplorer(anywidget.AnyWidget):
 def _results(result: Tensor | Sequence[Step], keep: int, names: Sequence[str] | None) -> tuple[Tensor, Sequence[str]]:
     """The pictures (S, 3, H, W) to show, and what to call them."""
     if isinstance(result, Tensor):
-        return result, _names(result) if names is None else names
+        return result, result_names(result) if names is None else names
     steps = _spread(list(result), keep)
     return torch.cat([step.x0 for step in steps]), names or [f"t = {step.t}" for step in steps]
-
-
-def _names(result: Tensor) -> list[str]:
-    return ["result"] if len(result) == 1 else [f"result {k}" for k in range(1, len(result) + 1)]
 
 
 def _blocks(denoiser: UNetDenoiser, blocks: Sequence[int], t: int) -> Extractor:
