@@ -124,6 +124,11 @@ def test_bands_hold_from_their_start_up_and_follow_the_timestep_of_a_shorter_sch
     assert torch.equal(short(X, 1).x0, two.respace(10)(X, 1).x0)
 
 
+def test_a_mixture_s_features_are_those_of_the_first():
+    one, two = (LearnedVariance(TinyUNet(), LINEAR, (0, 1)) for _ in range(2))
+    assert Mixture((one, two), (1, 1)).feature_blocks == (0, 1)
+
+
 def test_degrees_that_fill_one_leave_the_original_out():
     original, *pupils = (LearnedVariance(EpsStub(k), LINEAR) for k in range(3))
     degree_of_change(original, pupils, [0.5, 0.5])(X, 400)
@@ -144,7 +149,9 @@ def test_an_adapter_fits_its_network_in_every_precision(learnt, dtype):
     half = replace(denoiser, unet=copy.deepcopy(denoiser.unet).torso_to(dtype))
     changed = dict(tuned(half, [adapter]).unet.named_parameters())
     change, weight = adapter.changes()["1.weight"], half.unet[1].weight
-    assert weight.dtype == dtype and torch.equal(changed["1.weight"], weight + change.view_as(weight).to(dtype))
+    assert weight.dtype == dtype and torch.equal(changed["1.weight"], weight.float() + change.view_as(weight))
+    untouched = dict(tuned(half, [adapter], [0.0]).unet.named_parameters())["1.weight"]
+    assert untouched.dtype == dtype and torch.equal(untouched, weight)
 
 
 def test_degrees_that_do_not_match_are_refused(learnt):

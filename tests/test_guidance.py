@@ -56,6 +56,16 @@ def test_a_picture_is_guided_alike_whatever_its_neighbours_are():
         torch.testing.assert_close(gradient(guidance, x, source)[:1], gradient(guidance, x[:1], source[:1]))
 
 
+@pytest.mark.parametrize(("loss", "message"), [
+    (lambda s: s.view.square().sum((1, 2, 3)), r"'mine' must return a tensor.*got a tensor \(2,\): end it"),
+    (lambda s: s.view.square().sum().item(), r"'mine' must return a tensor of one number.*got a float: end it"),
+    (lambda s: s.source.square().sum(), r"mine does not depend on the picture: a loss must compute with state.x0 or"),
+])
+def test_a_loss_of_one_s_own_that_cannot_guide_is_named(loss, message):
+    with pytest.raises(ValueError, match=message):
+        gradient(Guidance({"mine": loss}, {"mine": 1.0}), picture(1), picture(2))
+
+
 def test_strength_is_the_rms_of_the_shift_of_eps_and_keeps_the_direction():
     x, source = picture(1), picture(2)
     plain = gradient(Guidance({"a": curved}, {"a": 123.0}), x, source)

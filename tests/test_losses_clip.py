@@ -19,6 +19,7 @@ from zecon_lite.losses import (
     imagenet_templates,
     text_direction,
 )
+from zecon_lite.models.resize import bicubic_centre
 from zecon_lite.state import State
 
 RECORDED = {name: torch.from_numpy(array) for name, array in load("zecon/losses.npz").items()}
@@ -297,6 +298,14 @@ def test_of_a_whole_picture_clip_is_shown_the_square_in_the_middle_as_released()
     clip, view, source = ToyClip(), rows(1, 1, 3, 8, 12).tanh(), rows(2, 1, 3, 8, 12).tanh()
     TemplateDirection(clip, "a sketch", "photo")(state(view, source))
     assert_close(torch.cat(clip.shown), torch.cat([view, source])[..., 2:10], atol=1e-5, rtol=0)
+
+
+def test_a_whole_picture_is_shrunk_as_released_without_antialiasing():
+    clip, view, source = ToyClip(), rows(1, 1, 3, 32, 32).tanh(), rows(2, 1, 3, 32, 32).tanh()
+    TemplateDirection(clip, "a sketch", "photo")(state(view, source))
+    skipped, smooth = (bicubic_centre(torch.cat([view, source]), 8, antialias) for antialias in (False, True))
+    assert_close(torch.cat(clip.shown), skipped)
+    assert not torch.allclose(skipped, smooth, atol=0.1)
 
 
 def test_prompts_that_mean_the_same_are_refused():

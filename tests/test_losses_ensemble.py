@@ -216,6 +216,15 @@ def test_a_turn_turns():
     assert not any(torch.allclose(cut, p) for p in (picture[0], picture[0].flip(-1)))
 
 
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 96), (128, 64)])
+def test_cuts_are_pieces_of_a_picture_of_any_shape(height, width):
+    """Of a picture that is dark on the left and bright on the right most cuts lack a part of the dark or the bright."""
+    ramp = torch.linspace(-1, 1, width, dtype=torch.float64).expand(1, 3, height, width)
+    cuts = Cuts(200, angle=0.0)(ramp, 32, seeded())
+    shown = cuts.amax((1, 2, 3)) - cuts.amin((1, 2, 3))    # 2 where a cut is as wide as the picture
+    assert (shown < 1.95).double().mean() > 0.5
+
+
 def test_cuts_are_the_same_for_every_picture_and_black_beyond_the_edge():
     pictures = torch.cat([torch.ones(1, 3, 12, 20), rows(1, 1, 3, 12, 20).float()])
     cuts = Cuts(16, angle=30.0)(pictures, 10, seeded()).unflatten(0, (2, 16))

@@ -17,7 +17,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from zecon_lite import VGG, Clip, Models, edit, load_models, stylize
-from zecon_lite.finetune import FINETUNE, finetune, step_by_step
+from zecon_lite.finetune import FINETUNE, finetune
 from zecon_lite.memory import LOW_MEMORY, Memory, Saving, bytes_of, half_precision, naming_the_knob, ran_out
 from zecon_lite.profiles import PROFILES
 
@@ -243,11 +243,11 @@ def test_training_runs_out_with_a_sentence_that_names_its_own_knobs(source, mode
     few = replace(FINETUNE.fitted_to(models), epochs=1, invert_steps=2, train_steps=2, batch=2)
     monkeypatch.setattr(sys.modules["zecon_lite.finetune"], "latents", lambda *args: torch.empty(10**15))
     with pytest.raises(MemoryError, match=(
-        r"FineTune\(batch=1\), instead of 2 pictures at once, or looks=step_by_step or --per-step, or rank=8 or "
-        r"--rank 8, or load_models\(\.\.\., saving=LOW_MEMORY\) or --low-memory, or a smaller picture"
+        r"FineTune\(batch=1\) or --batch 1, instead of 2 pictures at once, or rank=8 or --rank 8, or "
+        r"load_models\(\.\.\., saving=LOW_MEMORY\) or --low-memory, or a smaller picture"
     )):
         list(finetune(source, "a sketch", models=models, settings=few))
-    thrifty = replace(few, batch=1, looks=step_by_step, rank=4)
+    thrifty = replace(few, batch=1, rank=4)
     with pytest.raises(MemoryError) as caught:
         list(finetune(source, "a sketch", models=load_models("tiny", CPU, saving=LOW_MEMORY), settings=thrifty))
     assert "take a smaller picture" in str(caught.value)

@@ -39,6 +39,15 @@ def file_of(array, name="holiday.png"):
     return {**kept, "content": memoryview(content)}
 
 
+def upload(chooser, file):
+    """What choosing a file sends to the kernel: to ipywidgets 8 a list, to 7 a dictionary."""
+    if int(ipywidgets.__version__.split(".")[0]) >= 8:
+        chooser.upload.value = (file,)
+    else:
+        kept = {key: value for key, value in file.items() if key != "content"}
+        chooser.upload.set_trait("value", {file["name"]: {"metadata": kept, "content": bytes(file["content"])}})
+
+
 def finished(panel):
     """The panel after its run."""
     panel.run()
@@ -134,13 +143,13 @@ def test_what_came_from_python_keeps_its_name_and_has_no_command(models):
 
 def test_an_uploaded_file_is_called_as_the_reader_knows_it(models):
     panel = Panel(models)
-    panel.source.upload.value = (file_of(picture(0, 40, 60)),)
-    assert panel.source.choice.value == "holiday.png" and panel.source.upload.value == ()
+    upload(panel.source, file_of(picture(0, 40, 60)))
+    assert panel.source.choice.value == "holiday.png" and not panel.source.upload.value
     assert 'images.fit(images.load("holiday.png")' in panel.settings.python()
     assert panel.settings.command().startswith("zecon-lite stylize holiday.png 'a pencil sketch'")
     assert panel.settings.source.fitted(models).shape == (1, 3, 64, 96)
     shown = panel.before.value
-    panel.source.upload.value = (file_of(picture(1, 40, 60)),)
+    upload(panel.source, file_of(picture(1, 40, 60)))
     assert panel.source.choice.value == "holiday.png" and panel.before.value != shown, "the same name, another picture"
 
 
@@ -300,10 +309,10 @@ def test_real_mistakes_are_said_in_the_packages_words(models):
     panel = Panel(models, prompt=" ")
     finished(panel)
     assert "the prompt is empty: say what the picture should look like" in said(panel)
-    panel.source.upload.value = (file_of(b"no picture", "notes.png"),)
+    upload(panel.source, file_of(b"no picture", "notes.png"))
     assert "Error: notes.png is not a picture that can be read" in re.sub(" +", " ", said(panel))
     assert panel.source.choice.value == "cat"
-    panel.source.upload.value = (file_of(picture(0, 16, 80), "long.png"),)
+    upload(panel.source, file_of(picture(0, 16, 80), "long.png"))
     assert "longer than 4:1: cut it first" in said(panel)
     finished(panel)
     assert "longer than 4:1: cut it first" in said(panel)

@@ -9,7 +9,8 @@ from test_cli import folder, names, negative, photo, plain, run  # noqa: F401  (
 
 from zecon_lite import PROFILES, RECIPES, load_models
 from zecon_lite.presets import AS_TYPED, PRESETS, README, as_released
-from zecon_lite.ways import colours_matched, colours_stretched, estimated, inverted_as_noise
+from zecon_lite.samplers import ddim_step
+from zecon_lite.ways import colours_matched, colours_stretched, estimated, inverted_as_noise, stepped
 
 
 def numbers(name):
@@ -107,7 +108,7 @@ def test_presets_are_listed_with_their_source():
 def test_the_command_hands_the_quirks_on(photo, negative):  # noqa: F811
     assert run("stylize", photo, "a sketch", "--as-released").exit_code == 0
     (call,) = negative
-    assert call["recipe"].fresh_source_noise and call["recipe"].finish is estimated
+    assert call["recipe"].fresh_source_noise
 
 
 # ------------------------------------------------------------------------------------------------------- as released
@@ -116,6 +117,7 @@ def test_the_command_hands_the_quirks_on(photo, negative):  # noqa: F811
 def test_as_released_turns_the_quirks_on_that_are_off_and_changes_nothing_else():
     zecon, image = as_released(RECIPES["zecon"]), as_released(RECIPES["diffuseit_image"])
     assert zecon.fresh_source_noise and zecon.finish is estimated and zecon.forward is inverted_as_noise
+    assert as_released(replace(RECIPES["zecon"], step=ddim_step)).finish is stepped    # guided, as released
     assert RECIPES["diffuseit_image"].finish is colours_matched and image.finish is colours_stretched
     for recipe in RECIPES.values():
         off = replace(as_released(recipe), fresh_source_noise=False, finish=recipe.finish, small=recipe.small)

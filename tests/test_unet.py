@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden import FOLDER, load, load_json
+from golden import FOLDER, draw, load, load_json
 from safetensors.torch import load_file
 
 from zecon_lite.models.unet import Downsample, UNet, UNetConfig, timestep_embedding
@@ -105,6 +105,15 @@ def test_features_are_those_of_the_forward_pass():
     torch.testing.assert_close(early, seen[0][1], rtol=0, atol=0)
     for hook in hooks:
         hook.remove()
+
+
+def test_in_double_precision_the_network_says_the_same():
+    torch.manual_seed(0)
+    unet, x = UNet(PROFILES["tiny"].unet), torch.from_numpy(draw(1, 1, 3, 64, 64))
+    with torch.no_grad():
+        once, twice = unet(x.float(), torch.tensor([400])), unet.double()(x.double(), torch.tensor([400]))
+    assert twice.dtype == torch.float64
+    torch.testing.assert_close(once.double(), twice, rtol=1e-4, atol=1e-5)
 
 
 def test_half_precision_touches_convolutions_only():

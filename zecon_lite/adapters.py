@@ -90,7 +90,8 @@ def tuned(
     """The denoiser with each adapter's changes added, each by its degree: 0 leaves it as it is, 1 is as trained.
 
     One network, one pass, whatever the number of adapters; the given denoiser is left alone. Degrees beyond [0, 1]
-    exaggerate or go the other way.
+    exaggerate or go the other way. The changed network computes in float32, as the pupil did: what is learnt is small
+    beside the weights, and half precision would round much of it away.
     Raises ValueError when an adapter belongs to another network, or there are not as many degrees as adapters.
     """
     degrees = [1.0] * len(adapters) if degrees is None else list(degrees)
@@ -98,6 +99,7 @@ def tuned(
         raise ValueError(f"give one degree for each adapter; got {len(degrees)} for {len(adapters)}")
     network = name_of(denoiser)
     unet = copy.deepcopy(denoiser.unet)
+    unet = unet.float() if any(degrees) else unet
     parameters = dict(unet.named_parameters())
     for adapter, degree in zip(adapters, degrees, strict=True):
         if adapter.about.get("network", network) != network:
@@ -110,7 +112,7 @@ def tuned(
                 if name not in parameters or change.numel() != parameters[name].numel():
                     raise ValueError(f"the adapter changes {name}, {tuple(change.shape)}, which this network has not")
                 weight: Tensor = parameters[name]
-                weight += degree * change.view_as(weight).to(weight)
+                weight += degree * change.view_as(weight).to(weight.device)
     return replace(denoiser, unet=unet)
 
 
@@ -136,6 +138,11 @@ class Mixture:
     def schedule(self) -> Schedule:
         """The one that all share."""
         return self.denoisers[0].schedule
+
+    @property
+    def feature_blocks(self) -> Sequence[int]:
+        """The first denoiser's, as its `features` are."""
+        return self.denoisers[0].feature_blocks  # type: ignore[attr-defined]  # where ZeCon asks, it has them
 
     def __call__(self, x: Tensor, i: int) -> Prediction:
         """See `Denoiser`. Raises ValueError for a number of shares that is not theirs, or a sum that is not above 0."""

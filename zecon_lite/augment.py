@@ -126,7 +126,8 @@ class Views:
 class Cuts:
     """How DiffuseIT lets CLIP look at a picture: `count` large pieces of it, a little turned, half of them mirrored.
 
-    area: the part of the picture that a piece shows, from and to. angle: the largest turn, in degrees.
+    area: the part of the picture that a piece shows, from and to. ratio: a piece's width : height, as parts of the
+    picture's own: a piece of a long picture is as long. angle: the largest turn, in degrees.
     Differs from the released code, which turns by nearest pixels and then crops bilinearly: the picture is read once.
     """
 
@@ -141,7 +142,9 @@ class Cuts:
         Every image gets the same cuts; beyond a turned picture's edge it is black. Draws: boxes, angles, mirrorings.
         """
         height, width = images.shape[-2:]
-        boxes = crop_boxes(self.count, height, width, self.area, generator, self.ratio)
+        shape = width / height
+        ratio = self.ratio[0] * shape, self.ratio[1] * shape
+        boxes = crop_boxes(self.count, height, width, self.area, generator, ratio)
         angle = _uniform(generator, -self.angle, self.angle, self.count).deg2rad()
         mirrored = _uniform(generator, 0, 1, self.count) < 0.5
         points = pixel_grid(size).expand(self.count, size, size, 2)

@@ -48,7 +48,8 @@ def through_all_steps(denoiser: Denoiser, latent: Tensor, times: Sequence[int]) 
 def step_by_step(denoiser: Denoiser, latent: Tensor, times: Sequence[int]) -> Iterator[Step]:
     """A look at the clean estimate of each step, with a gradient through that step alone ("GPU-efficient").
 
-    One update for each step instead of one for each picture, so it wants a lower learning rate or fewer epochs.
+    One update for each step instead of one for each picture, so it wants a lower learning rate or fewer epochs. No
+    less memory than `through_all_steps`, which computes activations again.
     """
     x = latent
     for t, t_next in pairwise([*reversed(times), -1]):
@@ -218,8 +219,7 @@ def _at_work(
 ) -> Iterator[TrainStep]:
     """The training, which says what would need less memory when there is not enough."""
     knobs = {
-        f"FineTune(batch=1), instead of {settings.batch} pictures at once": settings.batch > 1,
-        "looks=step_by_step or --per-step": settings.looks is not step_by_step,
+        f"FineTune(batch=1) or --batch 1, instead of {settings.batch} pictures at once": settings.batch > 1,
         "rank=8 or --rank 8": settings.rank is None,
     }
     with wish.models.at_work(sources.shape, knobs):

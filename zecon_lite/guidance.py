@@ -24,7 +24,8 @@ class Guidance:
     strength: None uses the gradient as it is, as in the papers (Dhariwal & Nichol 2021), so that the weights also say
     how hard to push. A number fixes the push instead: the gradient of each image is scaled so that it moves the
     predicted noise, whose own RMS is about 1, by `strength` RMS; the weights then only say how the terms share it. Long
-    steps and those next to pure noise get less, since they would carry it too far (see REACH).
+    steps and those next to pure noise get less, since they would carry it too far (see REACH). So it is with
+    `ddim_step`; `ddpm_step` pushes by its variance, which is less in the last steps.
     source_view: draws what each loss is shown of the source, state -> (B, 3, H, W), one for each loss in turn; None
     shows all of them the one of the state.
     Raises ValueError when a weight names no loss.
@@ -43,11 +44,18 @@ class Guidance:
     def terms(self, state: State) -> dict[str, Tensor]:
         """Each loss times its weight, name -> scalar; a loss whose weight is zero is not evaluated.
 
-        Raises FloatingPointError when a term is not finite, naming it: a sum would hide which loss broke.
+        Raises FloatingPointError when a term is not finite, naming it: a sum would hide which loss broke; ValueError
+        when it is not one number.
         """
         weights = {name: w(state) if callable(w) else w for name, w in self.weights.items()}
         terms = {name: w * self.losses[name](self._shown(state)) for name, w in weights.items() if w}
         for name, value in terms.items():
+            if not isinstance(value, Tensor) or value.ndim:
+                came = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+                raise ValueError(
+                    f"the loss {name!r} must return a tensor of one number and no dimensions, the sum over the batch; "
+                    f"got {came}: end it with .sum()"
+                )
             if not torch.isfinite(value.detach()).all():
                 raise FloatingPointError(
                     f"the loss {name!r} became {value.item()} at position {state.i} (timestep {state.t}): lower its "
@@ -59,10 +67,18 @@ class Guidance:
         return state if self.source_view is None else replace(state, source_view=self.source_view(state))
 
     def gradient(self, terms: Mapping[str, Tensor], x: Tensor, schedule: Schedule, i: int) -> Tensor | None:
-        """d(sum of terms) / dx, (B, 3, H, W), scaled to `strength` where one is set; None when every weight is zero."""
+        """d(sum of terms) / dx, (B, 3, H, W), scaled to `strength` where one is set; None when every weight is zero.
+
+        Raises ValueError when no term depends on x, FloatingPointError when the gradient is not finite.
+        """
         if not terms:
             return None
         total: Any = sum(terms.values())    # a sum begins with the number 0
+        if not total.requires_grad:
+            raise ValueError(
+                f"{' + '.join(terms)} does not depend on the picture: a loss must compute with state.x0 or state.view, "
+                "and not detach them"
+            )
         (grad,) = torch.autograd.grad(total, x)
         if not torch.isfinite(grad).all():
             raise FloatingPointError(

@@ -19,7 +19,8 @@ class Saving:
     """What a run pays with time to need less memory; the picture is the same, up to rounding.
 
     checkpoint: the UNet remembers less for the gradient (see `UNet.checkpointed`). chunk: so many views go through CLIP
-    at once (see `Clip.chunk`). offload: after a run its networks wait on the CPU, until they are next used.
+    at once (see `Clip.chunk`). offload: what has done its work waits on the CPU: a run's networks, until they are next
+    used, and the pictures of each step.
     """
 
     checkpoint: bool = False

@@ -16,6 +16,7 @@ from typing import Any
 from .augment import Views
 from .profiles import Models
 from .recipes import RECIPES, Recipe
+from .samplers import ddpm_step
 from .ways import Finish, colours_matched, colours_stretched, estimated, stepped
 
 AS_TYPED = "mac-mvak/ZeCon, a third party's transcription of the paper's Table 5; not checked"
@@ -56,12 +57,16 @@ class Preset:
 def as_released(recipe: Recipe) -> Recipe:
     """The recipe with those quirks of the released programs that are off by default, for comparing pictures.
 
-    Fresh noise for the source in each loss, the estimate before the last push as result, and colours that are
-    stretched before and after they are matched. What released pictures need otherwise is in the recipes already.
+    Fresh noise for the source in each loss; as result the estimate before the last push, where DDPM leads back (with
+    DDIM the push is in the released one); and colours that are stretched before and after they are matched. What
+    released pictures need otherwise is in the recipes already.
+
+    >>> as_released(RECIPES["zecon"]).finish.__name__, as_released(RECIPES["diffuseit_image"]).finish.__name__
+    ('estimated', 'colours_stretched')
     """
-    released: dict[Finish, Finish] = {stepped: estimated, colours_matched: colours_stretched}
-    finish = released.get(recipe.finish, recipe.finish)
-    changes: dict[str, Any] = {"fresh_source_noise": True, "finish": finish}
+    ends: dict[Finish, Finish] = {colours_matched: colours_stretched}
+    ends |= {stepped: estimated} if recipe.step is ddpm_step else {}
+    changes: dict[str, Any] = {"fresh_source_noise": True, "finish": ends.get(recipe.finish, recipe.finish)}
     return replace(recipe, **changes, small={**recipe.small, **changes})
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from textwrap import shorten
 from typing import Any, TypeVar
 
@@ -343,15 +342,16 @@ def _vit() -> ViT:
     return vit
 
 
-def stable_diffusion() -> Path:
-    """Where Stable Diffusion 1.5 lies once it is fetched."""
-    return weights.home() / "stable-diffusion-v1-5"
+def latent_named(name: str) -> Latent:
+    """The latent model of a folder, or of a name on the hub: Stable Diffusion 1.5 from the files that were fetched."""
+    fetched = all(weights.path_of(file).is_file() for file in weights.MANIFEST["stable-diffusion-v1-5"])
+    return _latent() if name == STABLE_DIFFUSION and fetched else Latent.pretrained(name)
 
 
 def _latent() -> Latent:
     for file in weights.MANIFEST["stable-diffusion-v1-5"]:
         weights.find(file)
-    latent = Latent.pretrained(stable_diffusion())
+    latent = Latent.pretrained(weights.home() / "stable-diffusion-v1-5")
     latent.name = STABLE_DIFFUSION    # not the folder: results carry the name, and `rerun` knows it
     return latent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from . import images, weights
 from .distill import edit
-from .memory import Saving
-from .models.latent import STABLE_DIFFUSION, Latent
-from .profiles import load_models, stable_diffusion
+from .memory import LOW_MEMORY, Saving
+from .models.latent import STABLE_DIFFUSION
+from .profiles import latent_named, load_models
 from .provenance import KEY, Framing, changed, file_of, hash_of, telling
 from .recipes import RECIPES
 from .scores import METHODS
@@ -63,13 +63,15 @@ def rerun(
     style: str | Path | Tensor | None = None,
     device: str | torch.device = "auto",
     model: str | Path | None = None,
+    low_memory: bool = False,
 ) -> Rerun:
     """A result of `stylize` or `edit` made again; from its file alone, where its source still lies where it lay.
 
     source, style: the files, where they have moved, or the pictures (B, 3, H, W) that were given in Python. Another
     file than the first is warned of and gets the same treatment. model: the latent model of an edit, a folder or a
     name; needed where it is neither the bundled one nor Stable Diffusion 1.5, since a picture that somebody sent
-    shall not decide what is downloaded.
+    shall not decide what is downloaded. low_memory: with everything that saves memory, whatever the first run did; the
+    same picture, up to rounding.
     Raises FileNotFoundError when a file has moved, ValueError when it has changed, and for a result that does not say
     enough: one from elsewhere, or with a function among its settings.
     """
@@ -85,7 +87,8 @@ def rerun(
         if record.get("style") is not None:
             inputs["style"] = _input(record, "style", style, path)
         pictures = {name: images.load(x) if isinstance(x, Path) else x for name, x in inputs.items()}
-        made = _MAKERS[record["by"]](record, pictures, isinstance(inputs["source"], Path), device)
+        wanted = record | ({"saving": asdict(LOW_MEMORY), "tiles": True} if low_memory else {})
+        made = _MAKERS[record["by"]](wanted, pictures, isinstance(inputs["source"], Path), device)
         number = 0 if made.framing.compare else _number(settings)
         picture = made.framing.finished(made.results, made.fitted[:1], pictures["source"])[number]
         differences = tuple(_differences(record, made.record))
@@ -207,6 +210,10 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
     for name, found in now["networks"].items():
         if then["networks"].get(name, found) != found:
             yield f"the {name} has other weights"
+    if any(then.get(name) != now.get(name) for name in ("saving", "tiles")):
+        yield "memory was saved in another way, which changes the last digits"
+    if not now["device"].startswith("cpu"):
+        yield "a graphics card adds in no fixed order, so the last digits differ from run to run"
 
 
 # ---------------------------------------------------------------------------------------------------------- made again
@@ -248,7 +255,7 @@ def _edited(record: Mapping[str, Any], pictures: Mapping[str, Tensor], fit: bool
             f"there is no method {record['method']!r}: take the version of zecon_lite that made the picture"
         )
     models = load_models(TINY, device)
-    latent = models.latent if record["model"] == TINY else _latent(record["model"]).to(models.device)
+    latent = models.latent if record["model"] == TINY else latent_named(record["model"]).to(models.device)
     framing = _framing(record, latent.multiple)
     fitted = framing.fitted(pictures["source"]) if fit else pictures["source"]
     result = edit(
@@ -261,13 +268,6 @@ def _edited(record: Mapping[str, Any], pictures: Mapping[str, Tensor], fit: bool
         negative_prompt=record["negative_prompt"],
     )
     return _Made(result.image, fitted, framing, result.record)
-
-
-def _latent(named: str) -> Latent:
-    """The model of this name or folder; Stable Diffusion 1.5 from the folder of fetched weights, if it lies there."""
-    fetched = stable_diffusion()
-    here = fetched if named == STABLE_DIFFUSION and fetched.is_dir() else named
-    return replace(Latent.pretrained(here), name=named)
 
 
 _MAKERS: dict[str, Callable[..., _Made]] = {"stylize": _stylized, "edit": _edited}

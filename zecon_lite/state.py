@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -24,6 +26,11 @@ class Step:
     def shown(self) -> Tensor:
         """The view; the clean estimate where nothing guided."""
         return self.x0 if self.view is None else self.view
+
+    def to(self, device: torch.device | str) -> Step:
+        """The step with its pictures on a device."""
+        kept: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
+        return Step(**kept)
 
 
 @dataclass(frozen=True)

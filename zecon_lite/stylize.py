@@ -126,7 +126,7 @@ def stylize(
         warn(recipe, task)
         done = _walk(recipe, task, models, torch.Generator().manual_seed(seed), on_step)
         record = _record(recipe, task, models, seed)
-    image = recipe.finish(done[-1], task.style).clamp(-1, 1)
+    image = recipe.finish(done[-1].to(models.device), task.style).clamp(-1, 1)
     if not torch.isfinite(image).all():
         raise FloatingPointError("the picture is not finite: lower the weights or the strength, or use more steps")
     return Result(image, done, recipe, seed, task, models.profile.name, record=record, memory=models.memory())
@@ -168,7 +168,7 @@ def _walk(
                 x = recipe.forward(denoiser, task.source, plan[0], generator)
             # After a failed attempt the first step is compared with its last one, as in the released code.
             for step in sample(denoiser, x, plan, **parts, previous=last):
-                done.append(step)
+                done.append(step.to("cpu") if models.saving.offload else step)
                 progress.update()
                 if on_step is not None:
                     on_step(step)

@@ -90,7 +90,11 @@ def estimated(step: Step, style: Tensor | None) -> Tensor:
 
 
 def colours_matched(step: Step, style: Tensor) -> Tensor:
-    """`estimated`, with the colours of the style picture (DiffuseIT's `--use_colormatch`; clipped, not stretched)."""
+    """`estimated`, with the colours of the style picture (DiffuseIT's `--use_colormatch`).
+
+    Differs from the released code, which stretches what is out of range into it before and after: here the statistics
+    are those of the estimate as it is, and the result is clipped.
+    """
     return match_colours(step.x0, style)
 
 

@@ -27,8 +27,8 @@ SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", "
 FIT_HELP = "native keeps the shape, crop takes the centre square, pad works on the whole in a square."
 LOW_MEMORY_HELP = "Everything that saves memory, for more time; the picture is the same up to rounding."
 OUTPUT_HELP = (
-    "File (.png, .jpg, .webp) or existing folder; without it, PHOTO_PROMPT.png in the current folder. An older file of "
-    "that name is replaced."
+    "File (.png, .jpg, .webp) or folder, which is made for several results; without it, PHOTO_PROMPT.png in the "
+    "current folder. An older file of that name is replaced."
 )
 
 

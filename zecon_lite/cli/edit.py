@@ -10,8 +10,7 @@ import typer
 
 from .. import images
 from ..distill import edit as change
-from ..models.latent import Latent
-from ..profiles import load_models, pick
+from ..profiles import latent_named, load_models, pick
 from ..provenance import Framing, file_of, telling
 from ..scores import METHODS
 from .common import (
@@ -36,7 +35,11 @@ TILES_HELP = (
     "Encode and decode what is larger than the model's size in tiles, for less memory. The recipes of stylize work on "
     "pixels: there is nothing to decode."
 )
-MODEL_HELP = "A Stable Diffusion: a folder, or a name on the Hugging Face hub; without it, the bundled model."
+MODEL_HELP = (
+    "A Stable Diffusion: a folder, or a name on the Hugging Face hub; without it, the bundled model. "
+    "stable-diffusion-v1-5/stable-diffusion-v1-5 is taken from what `zecon-lite weights fetch stable-diffusion-v1-5` "
+    "brought, if it did."
+)
 SIZE_HELP = "Short side of the result in pixels; without it, what the model was trained on."
 
 
@@ -89,7 +92,7 @@ def edit(
         keep_apart(targets, [photo])
         source, models = images.load(photo), load_models("tiny", device)
         try:
-            latent = models.latent if model is None else Latent.pretrained(model).to(models.device)
+            latent = models.latent if model is None else latent_named(model).to(models.device)
         except ModuleNotFoundError as e:
             raise ValueError(str(e)) from e
 

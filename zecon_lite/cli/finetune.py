@@ -19,12 +19,13 @@ from ..finetune import FINETUNE, journeys_of, step_by_step, translate
 from ..finetune import finetune as learn
 from ..latents import into_domain
 from ..memory import LOW_MEMORY, Saving
-from ..profiles import Models, load_models
+from ..profiles import load_models
 from ..provenance import Framing, check_seed
 from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, SUFFIXES, keep_apart, plain_messages, say
 
 RANK_HELP = "Rank of the learnt changes (LoRA); the library peft is needed. Without it, all weights learn."
-PER_STEP_HELP = "Update after each step, with a gradient through that step alone: less memory still."
+PER_STEP_HELP = "Update after each step, with a gradient through that step alone: rougher, and more updates."
+SIDE_HELP = "Side of the squares in pixels; those the networks were trained on, unless you say so."
 DEGREE_HELP = "How much of each adapter, 0 to 1; once for all, or once for each."
 MIX_HELP = "Mix what the networks believe, as in the paper, not their weights: a network pass for each adapter."
 UNSEEN_HELP = "First redraw a picture from outside the network's world, such as a few strokes, N times from noise."
@@ -41,8 +42,10 @@ def finetune(
     epochs: Annotated[int | None, METHOD(min=1, metavar="N", help="How often each photograph is seen.")] = None,
     lr: Annotated[float | None, METHOD(metavar="X", help="Learning rate.")] = None,
     t0: Annotated[int | None, METHOD(min=1, metavar="N", help="How far towards noise, in timesteps.")] = None,
+    batch: Annotated[int | None, METHOD(min=1, metavar="N", help="Photographs for each update.")] = None,
     rank: Annotated[int | None, METHOD(min=1, metavar="N", help=RANK_HELP)] = None,
     per_step: Annotated[bool, METHOD("--per-step", help=PER_STEP_HELP)] = False,
+    size: Annotated[int | None, MODELS(min=8, metavar="N", help=SIDE_HELP)] = None,
     profile: Annotated[str, MODELS(metavar="NAME", help="Which networks; tiny ships with the package.")] = "tiny",
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
     low_memory: Annotated[bool, MODELS("--low-memory", help=LOW_MEMORY_HELP)] = False,
@@ -63,13 +66,13 @@ def finetune(
         check_place(output)
         photos = _photos(folder)
         models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())
-        looks = step_by_step if per_step else None
-        given: dict[str, Any] = {"epochs": epochs, "lr": lr, "t0": t0, "rank": rank, "looks": looks}
+        given: dict[str, Any] = {"epochs": epochs, "lr": lr, "t0": t0, "batch": batch, "rank": rank}
+        given |= {"looks": step_by_step} if per_step else {}
         settings = FINETUNE.fitted_to(models)
         settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
         unfinished = output.with_name(f"{output.name}.unfinished")
         run = learn(
-            _pictures(photos, models),
+            _pictures(photos, size or models.size, models.multiple),
             prompt,
             source_prompt=source_prompt,
             models=models,
@@ -103,6 +106,7 @@ def apply(
     unseen: Annotated[int, METHOD(min=0, metavar="N", help=UNSEEN_HELP)] = 0,
     size: Annotated[int | None, MODELS(min=8, metavar="N", help="Short side of the result in pixels.")] = None,
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
+    low_memory: Annotated[bool, MODELS("--low-memory", help=LOW_MEMORY_HELP)] = False,
 ) -> None:
     """Give a photograph what one or several adapters have learnt.
 
@@ -123,7 +127,7 @@ def apply(
         profiles = sorted({adapter.about.get("profile", "tiny") for adapter in loaded})
         if len(profiles) > 1:
             raise ValueError(f"adapters must be of one profile to be used together; got {' and '.join(profiles)}")
-        models = load_models(profiles[0], device)
+        models = load_models(profiles[0], device, saving=LOW_MEMORY if low_memory else Saving())
         settings = journeys_of(loaded, FINETUNE.fitted_to(models))
         generator = torch.Generator().manual_seed(check_seed(seed))
         source = Framing(size or models.size, models.multiple).fitted(images.load(photo)).to(models.device)
@@ -158,12 +162,12 @@ def _photos(folder: Path) -> list[Path]:
     return photos
 
 
-def _pictures(photos: list[Path], models: Models) -> Tensor:
-    """The photographs as squares of the networks' own size, (B, 3, H, W); those that cannot be read are named."""
+def _pictures(photos: list[Path], size: int, multiple: int) -> Tensor:
+    """The photographs as squares, (B, 3, size, size); those that cannot be read are named."""
     read = []
     for path in photos:
         try:
-            read.append(images.fit(images.load(path), models.size, "crop", models.multiple))
+            read.append(images.fit(images.load(path), size, "crop", multiple))
         except (ValueError, OSError) as error:
             say(f"{path.name} is left out: {error}", "warning", "yellow")
     if not read:

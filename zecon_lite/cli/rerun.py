@@ -10,7 +10,7 @@ import typer
 from .. import images
 from ..rerun import Rerun
 from ..rerun import rerun as again
-from .common import MODELS, RESULT, keep_apart, plain_messages
+from .common import LOW_MEMORY_HELP, MODELS, RESULT, keep_apart, plain_messages
 
 SOURCE_HELP = "The photograph, where it has moved; another one gets the same treatment."
 STYLE_HELP = "The style picture, where it has moved."
@@ -26,6 +26,7 @@ def rerun(
     style: Annotated[Path | None, RESULT(metavar="FILE", help=STYLE_HELP)] = None,
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
     model: Annotated[str | None, MODELS(metavar="FOLDER or NAME", help=MODEL_HELP)] = None,
+    low_memory: Annotated[bool, MODELS("--low-memory", help=LOW_MEMORY_HELP)] = False,
 ) -> None:
     """Make a result again and say whether every pixel is the same; exit code 1 when one is not.
 
@@ -39,7 +40,7 @@ def rerun(
         if output is not None:
             images.check_destination(output)
             keep_apart([output], [file])
-        made = again(file, source, style, device, model)
+        made = again(file, source, style, device, model, low_memory)
         if output is not None:
             keep_apart([output], list(made.files.values()))
             typer.echo(f"saved {made.save(output)}")

@@ -210,12 +210,17 @@ def _jobs(
 
     instead: names files where there is no prompt.
 
-    Raises FileNotFoundError where several results are to go into what is no folder.
+    Several results go into a folder, which is made where it is not there yet. Raises ValueError where a file is named
+    for them, FileNotFoundError where the folder would lie in none.
     """
     photos = photos_in(given)
     several = len(photos) * len(prompts) > 1 or any(path.is_dir() for path in given)
     if several and output is not None and not output.is_dir():
-        raise FileNotFoundError(f"there is no folder {output}: several results need one, so make it first")
+        if output.exists() or output.suffix.lower() in SUFFIXES:
+            raise ValueError(f"{output} is one file, and there are several results: name a folder, such as results/")
+        if not output.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {output.parent}: make it first, or save elsewhere")
+        output.mkdir()
     jobs: list[_Job] = []
     taken: set[Path] = set()
     for photo, name in zip(photos, names_of(photos), strict=True):

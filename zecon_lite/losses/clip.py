@@ -172,8 +172,8 @@ class TemplateDirection:
     """DiffusionCLIP's text term: the mean `clip_direction_log` between source and picture, summed over the batch.
 
     prompt, source_prompt: the words that take the place of {} in each of `templates`; both directions are between
-    embeddings of unit length. views: None shows CLIP the square in the middle, as released; else both through the same
-    views.
+    embeddings of unit length. views: None shows CLIP the square in the middle, shrunk
+    without antialiasing, as released; else both through the same views.
     floor: see `clip_direction`. The released code has none and relies on its reconstruction being imperfect.
     """
 
@@ -189,7 +189,7 @@ class TemplateDirection:
         """A scalar. Raises ValueError when the two prompts mean the same to CLIP."""
         looks = torch.cat([state.view, state.source_view.detach()])
         size = self.clip.size
-        looks = bicubic_centre(looks, size) if self.views is None else self.views(looks, size, self.generator)
+        looks = self.views(looks, size, self.generator) if self.views else bicubic_centre(looks, size, antialias=False)
         looks, source_looks = looks.chunk(2)
         image = F.normalize(_embed(self.clip, looks, state.view), dim=-1)
         with torch.no_grad():

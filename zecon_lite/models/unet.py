@@ -57,10 +57,10 @@ def timestep_embedding(t: Tensor, dim: int) -> Tensor:
 
 
 class GroupNorm32(nn.GroupNorm):
-    """Group normalisation in float32 whatever the activations are: half precision overflows in the variance."""
+    """Group normalisation in its weights' precision, float32, whatever x is: halves overflow in the variance."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.float()).to(x.dtype)
+        return super().forward(x.to(self.weight.dtype)).to(x.dtype)
 
 
 class Downsample(nn.Module):

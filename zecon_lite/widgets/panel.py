@@ -234,8 +234,8 @@ class _Chooser(widgets.VBox):
         return self._known[name]
 
     def _uploaded(self, change: Any) -> None:
-        for file in change.new:
-            name = file["name"]
+        seven = isinstance(change.new, dict)    # the ipywidgets of Colab keeps files by name
+        for name, file in change.new.items() if seven else [(file["name"], file) for file in change.new]:
             try:
                 self._known[name] = Picture.uploaded(name, bytes(file["content"]))
             except MENDABLE as error:
@@ -246,8 +246,11 @@ class _Chooser(widgets.VBox):
             # The same name again is no change to traitlets, but it is another picture.
             again = {"name": "value", "old": name, "new": name, "owner": self.choice, "type": "change"}
             self.choice.notify_change(again)
-        if change.new:
-            self.upload.value = ()    # so that the same file may come again
+        if seven:    # in both, so that the same file may come again
+            self.upload.value.clear()
+            self.upload._counter = 0
+        elif change.new:
+            self.upload.value = ()
 
 
 class _Dials(widgets.VBox):
