@@ -40,8 +40,8 @@ def inverted_as_released(denoiser: Denoiser, source: Tensor, i: int, generator: 
 def inverted_as_noise(denoiser: Denoiser, source: Tensor, i: int, generator: torch.Generator | None) -> Tensor:
     """The released ZeCon way in: the source noised to position i with its own inverted latent in place of noise.
 
-    That latent stands one position higher and still contains the picture, so the picture enters twice; the released
-    code does so whenever DDIM goes forward and DDPM comes back, and it is a main reason why content survives.
+    That latent stands one position higher and still contains the picture, so the picture enters twice, with much more
+    contrast. The released code does so whenever DDIM goes forward and DDPM comes back.
     """
     return denoiser.schedule.noised(source, i, invert(denoiser, source, i + 1))
 

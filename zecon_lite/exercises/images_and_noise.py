@@ -141,6 +141,9 @@ EXERCISES = (
                 "there the *factors* stand 1 : 100, so the variances stand 1 : 10,000; ask for a / (1 - a)."
             ),
             _first_below(1e-2, Schedule.cosine()): "that is the cosine schedule's; the question is about the linear.",
+            float((Schedule.linear().alphas_cumprod < 0.01).nonzero()[0]): (
+                "there the picture's share a is below 0.01; asked is the ratio of picture to noise, a / (1 - a)."
+            ),
             _first_below(1e-1, Schedule.linear()): "there is only ten times more noise than picture.",
         },
         rtol=1e-3,

@@ -62,6 +62,9 @@ EXERCISES = (
         "decides, not the number of steps.",
         {
             _share(29) ** 2: "that is alphas_cumprod, the share of the variance; the coefficient is its root.",
+            float(Schedule.linear().respace(50).alphas_cumprod[24].sqrt()): (
+                "that is the paper's start, position 24 of 50; asked is the colleague's, of 100."
+            ),
             _share(30): "30 steps from position 0 upwards end at position 29: steps - skip - 1.",
             _share(70): "`skip` counts the noisiest positions, which are left out: 30 of 100 are taken, not 70.",
             _share(69): "you take 70 positions and leave out 30: `skip` is the number of those that are left out.",

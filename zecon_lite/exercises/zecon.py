@@ -80,7 +80,8 @@ EXERCISES = (
                 )
             ),
         },
-        "every picture is pushed equally hard at every step; the weights only say how the terms share it.",
+        "every picture is pushed equally hard; the weights only say how the terms share it. (The package pushes less at "
+        "the noisiest steps.)",
     ),
     Exercise(
         "shifted-mean",
