@@ -47,7 +47,7 @@ def test_a_verdict_needs_the_whole_interval_on_one_side(script):
 
 
 def test_a_claim_follows_its_numbers(script):
-    words = {(says, measure): script.verdict(found) for says, measure, found in script.claims(MEASURED)}
+    words = {(says, measure): script.verdict(found) for says, measure, found in script.questions(MEASURED)}
     better = json.loads(json.dumps(MEASURED))
     for key in ("style_probability_a", "ssim_to_source"):
         better["rows"][script.FULL]["by_scene"][key] = [
@@ -55,8 +55,8 @@ def test_a_claim_follows_its_numbers(script):
         ]
     for network in script.STYLES:
         better["memory"][network]["denoising"] = [v - 1 for v in MEASURED["memory"]["original"]["denoising"]]
-    found = {(says, measure): script.verdict(found) for says, measure, found in script.claims(better)}
-    assert len(found) == len(words) == len(script.claims(MEASURED))
+    found = {(says, measure): script.verdict(found) for says, measure, found in script.questions(better)}
+    assert len(found) == len(words) == len(script.questions(MEASURED))
     claim = "DiffusionCLIP scores higher than ZeCon"
     assert found[claim, MEASURES["style_probability_a"]] == found[claim, MEASURES["ssim_to_source"]] == "true"
     assert found["tuned networks are worse at removing noise from scenes", "squared error"] == "false"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, draw, elsewhere, markdown, place, side_of_zero, with_seconds, without_seconds, write
+from measure import ASSETS, CACHE, draw, elsewhere, markdown, place, side_of_zero, student, with_seconds, without_seconds, write
 from torch import Tensor
 
 from zecon_lite import images, load_models, metrics, show, weights
@@ -95,7 +95,7 @@ def judged(claim: Claim, measured: Mapping) -> tuple[tuple[float, float, float],
 def difference(one: str, other: str, measure: str, measured: Mapping) -> tuple[float, float, float]:
     """Picture by picture `one` minus `other`: mean, low, high."""
     a, b = (torch.tensor(measured["rows"][name][measure]) for name in (one, other))
-    return metrics.interval(a - b, _scenes(measured))
+    return student(a - b, _scenes(measured))
 
 
 def _scenes(measured: Mapping) -> Tensor:
@@ -121,8 +121,8 @@ def setup(measured: Mapping) -> str:
         f"{measured['scenes']} held-out scenes in {len(measured['styles'])} styles ({', '.join(measured['styles'])}), "
         f"{measured['seeds']} seed, {measured['guided']} guided steps of the bundled networks: "
         f"{len(measured['rows']['image']['style'])} pictures a row. The style picture is another scene in the wanted "
-        "style. Differences are taken picture by picture; intervals are 95 %, over scenes. They do not cover other "
-        f"seeds, weights or networks.{place(measured)}\n"
+        "style. Differences are taken picture by picture; intervals are 95 %, over scenes, of the "
+        f"differences by Student's t. They do not cover other seeds, weights or networks.{place(measured)}\n"
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, ROOT, draw, hashes, markdown, side_of_zero, write
+from measure import ASSETS, CACHE, ROOT, draw, hashes, markdown, side_of_zero, student, write
 from torch import Tensor
 
 from zecon_lite import FINETUNE, Adapter, Denoiser, images, load_models, metrics, show, translate, tuned
@@ -135,44 +135,48 @@ def there_and_back(denoiser: Denoiser, scenes: Tensor) -> dict[str, list[float]]
 
 
 def claims(measured: Mapping) -> list[tuple[str, str, tuple[float, float, float]]]:
-    """(claim, measure, the difference's mean and interval): each claim is that the difference is above 0."""
-    scored, kept, home = ({**measured[key]} for key in ("rows", "memory", "there_and_back"))
-    pupils = [kept[style] for style in measured["styles"]]
-
-    def rows(one: str, other: str, key: str) -> tuple[float, float, float]:
-        return apart(scored[one]["by_scene"][key], scored[other]["by_scene"][key])
-
-    def networks(key: str) -> tuple[float, float, float]:
-        return apart(torch.tensor([p[key] for p in pupils]).mean(0).tolist(), kept["original"][key])
-
-    found = [
+    """(claim, measure, the difference's mean and interval) of the paper; each is that the difference is above 0."""
+    home = measured["there_and_back"]
+    return [
         (f"an untouched network brings scenes home with SSIM above 0.9 (t₀ = {STARTS[1]}, 20 steps)", "SSIM - 0.9",
          apart(home[str(STARTS[1])], [0.9] * measured["scenes"])),
         (f"the less noise on the way, the better it does (t₀ = {STARTS[0]} against {STARTS[-1]})", "SSIM",
          apart(home[str(STARTS[0])], home[str(STARTS[-1])])),
-    ]
-    for key in SHOWN[:5]:
-        found.append(("DiffusionCLIP scores higher than ZeCon", MEASURES[key], rows(FULL, ZECON, key)))
-    found += [
-        ("half the degree keeps more of the source", MEASURES["ssim_to_source"], rows(HALF, FULL, "ssim_to_source")),
+        ("half the degree keeps more of the source", MEASURES["ssim_to_source"],
+         rows(measured, HALF, FULL, "ssim_to_source")),
         ("the whole degree has more of the style", MEASURES["style_probability_b"],
-         rows(FULL, HALF, "style_probability_b")),
+         rows(measured, FULL, HALF, "style_probability_b")),
+    ]
+
+
+def questions(measured: Mapping) -> list[tuple[str, str, tuple[float, float, float]]]:
+    """What the paper does not speak of, put as claims of the same kind: ZeCon is younger, and forgetting is our matter."""
+    kept, pupils = measured["memory"], [measured["memory"][style] for style in measured["styles"]]
+
+    def networks(key: str) -> tuple[float, float, float]:
+        return apart(torch.tensor([p[key] for p in pupils]).mean(0).tolist(), kept["original"][key])
+
+    return [
+        *(("DiffusionCLIP scores higher than ZeCon", MEASURES[key], rows(measured, FULL, ZECON, key))
+          for key in SHOWN[:5]),
         ("tuned networks are worse at removing noise from scenes", "squared error", networks("denoising")),
         ("they carry a scene there and back less well than the original", "SSIM, original - tuned",
          negative(networks("mirror"))),
         *(("from noise they make fewer photographs", f"p(photo), judge {letter.upper()}, original - tuned",
            negative(networks(f"photo_{letter}"))) for letter in "ab"),
+        *(("ZeCon reaches another style less well on them", f"{MEASURES[key]}, original - tuned",
+           rows(measured, ZECON, BORROWED, key)) for key in ("style_probability_a", "style_probability_b")),
     ]
-    for key in ("style_probability_a", "style_probability_b"):
-        found.append(("ZeCon reaches another style less well on them", f"{MEASURES[key]}, original - tuned",
-                      rows(ZECON, BORROWED, key)))
-    return found
+
+
+def rows(measured: Mapping, one: str, other: str, key: str) -> tuple[float, float, float]:
+    """The difference of two rows' scores."""
+    return apart(*(measured["rows"][name]["by_scene"][key] for name in (one, other)))
 
 
 def apart(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
     """Mean, low and high end of the difference, scene by scene."""
-    change = torch.tensor(one) - torch.tensor(other)
-    return metrics.interval(change, torch.arange(len(change)))
+    return student(torch.tensor(one) - torch.tensor(other))
 
 
 def negative(found: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -198,15 +202,18 @@ def setup(measured: Mapping) -> str:
     """What was run."""
     return (
         f"{len(measured['styles'])} styles ({', '.join(measured['styles'])}), each learnt from {LESSONS} scenes; "
-        f"{measured['scenes']} other held-out scenes in each of them, one seed. Intervals are over scenes: they say "
-        "nothing of other styles, other seeds or other networks.\n"
+        f"{measured['scenes']} other held-out scenes in each of them, one seed. Intervals are over scenes, of the "
+        "differences by Student's t: they say nothing of other styles, other seeds or other networks.\n"
     )
 
 
 def verdicts(measured: Mapping) -> str:
-    """Each claim with its difference, interval and verdict."""
-    lines = [[says, measure, three(found), f"**{verdict(found)}**"] for says, measure, found in claims(measured)]
-    return markdown(["claim", "measure", "difference", "verdict"], lines)
+    """Each claim with its difference, interval and verdict: the paper's, then our own questions."""
+    tables = []
+    for title, asked in (("claim of the paper", claims), ("question of our own, as a claim", questions)):
+        lines = [[says, measure, three(found), f"**{verdict(found)}**"] for says, measure, found in asked(measured)]
+        tables.append(markdown([title, "measure", "difference", "verdict"], lines))
+    return "\n".join(tables)
 
 
 def three(found: tuple[float, float, float]) -> str:

@@ -17,7 +17,7 @@ from itertools import cycle, islice, product
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, draw, hashes, markdown, write
+from measure import ASSETS, CACHE, draw, hashes, markdown, student, write
 from skimage.color import rgb2lab
 from torch import Tensor
 
@@ -182,7 +182,7 @@ CLAIMS = (
 def difference(claim: Claim, measured: Mapping) -> tuple[float, float, float]:
     """Mean, low and high end of the difference that the claim is about, scene by scene."""
     one, other = (torch.tensor(measured["grid"][name_of(*at)][claim.measure]) for at in (claim.at, claim.than))
-    return metrics.interval(one - other, torch.arange(len(one)))
+    return student(one - other)
 
 
 def verdict(claim: Claim, found: Sequence[float]) -> str:
@@ -248,8 +248,8 @@ def verdicts(measured: Mapping) -> str:
         sentences.append(f"* ({letter}) {says}: **{word}**.")
     note = (
         "A difference is what is named first minus what it is compared with, as measured: where a claim says less, "
-        "lower or nearer, it should be below 0. The first row of a finding decides it. Of twenty such intervals one is "
-        "expected to miss by chance."
+        "lower or nearer, it should be below 0. The first row of a finding decides it. The intervals of the "
+        "differences are Student's t, over scenes; of twenty one is expected to miss by chance."
     )
     table = markdown(["finding", "claim", "difference", "verdict"], lines)
     return "\n".join([table, note, "", *sentences, ""])

@@ -26,6 +26,7 @@ from measure import (
     markdown,
     setup,
     side_of_zero,
+    student,
     with_seconds,
     without_seconds,
     write,
@@ -114,7 +115,7 @@ def difference(measured: Mapping, names: Sequence[str]) -> str:
         row, cells = measured["rows"][name]["by_scene"], []
         for key in keys:
             apart = torch.tensor(row[key]) - torch.tensor(zecon[key])
-            mean, low, high = metrics.interval(apart, torch.arange(len(apart)))
+            mean, low, high = student(apart)
             cells.append(cell((mean, low, high)) + (" \\*" if side_of_zero(low, high) else ""))
         lines.append([name, *cells])
     return markdown(["minus `zecon`", *(MEASURES[key] for key in keys)], lines)

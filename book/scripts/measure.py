@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.stats import t
 from torch import Tensor
 
 from zecon_lite import Models, images, load_models, metrics, show, weights
@@ -167,7 +168,19 @@ def faded(asked: Pictures, seed: int) -> Tensor:
 def minus(rows: Mapping, one: str, other: str, key: str) -> tuple[float, float, float]:
     """The difference of two rows, scene by scene: its mean, and both ends of its interval."""
     apart = torch.tensor(rows[one]["by_scene"][key]) - torch.tensor(rows[other]["by_scene"][key])
-    return metrics.interval(apart, torch.arange(len(apart)))
+    return student(apart)
+
+
+def student(change: Tensor, scenes: Tensor | None = None) -> tuple[float, float, float]:
+    """Mean, low and high end of the 95 % interval of Student's t for differences (n,), one number a scene.
+
+    scenes: (n,), the scene of each, where there are several of one; they are averaged first. Of few scenes a bootstrap
+    interval is too narrow to judge a claim by (see `metrics.interval`).
+    """
+    scenes = torch.arange(len(change)) if scenes is None else scenes
+    each = torch.stack([change[scenes == scene].double().mean() for scene in scenes.unique()])
+    half = float(t.ppf(0.975, len(each) - 1)) * each.std().item() / len(each) ** 0.5
+    return each.mean().item(), each.mean().item() - half, each.mean().item() + half
 
 
 def yes_or_no(found: tuple[float, float, float]) -> str:
