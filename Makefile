@@ -62,9 +62,11 @@ costs: $(READY)       ## measure what each notebook takes to run; wants a machin
 formats: book pdf epub       ## the book in every form: pages, one PDF, an ePub
 
 pdf: $(READY)       ## the built book as one file to print, build/zecon_lite.pdf
+	$(BIN)python tests/browser.py --install
 	$(BIN)python book/scripts/pdf.py
 
 epub: $(READY)       ## the built book for a reading device, build/zecon_lite.epub
+	$(BIN)python tests/browser.py --install
 	$(BIN)python book/scripts/epub.py
 
 linkcheck: $(READY)       ## ask the network whether every address in the book still leads somewhere
@@ -77,6 +79,7 @@ gettext: $(READY)       ## catalogues for translators, one for each page of the 
 	$(BIN)python book/scripts/catalogues.py
 
 seconds: $(READY) book       ## time the page that restyles pictures in the browser; wants a machine that does nothing else
+	$(BIN)python tests/browser.py --install
 	$(BIN)python book/scripts/browser_seconds.py
 
 lighthouse: $(READY)       ## scores of the built book by Lighthouse, which npx fetches; needs node and a browser

@@ -28,11 +28,9 @@ def _candidates() -> Iterator[str | None]:
     yield os.environ.get("BROWSER_PATH")
     yield from map(shutil.which, NAMES)
     yield "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-    yield own
+    # In a program of its own: who asks may have Playwright at work already, and two do not run in one thread.
+    program = "import playwright.sync_api as a\nwith a.sync_playwright() as p: print(p.chromium.executable_path)"
+    yield subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60).stdout.strip()
 
 
 def install_browser() -> None:

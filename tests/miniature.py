@@ -3,19 +3,22 @@
 `python tests/miniature.py FOLDER` writes stand-ins for all that the profile `imagenet256` reads, laid out as published
 but narrow, shallow and random. A notebook kernel that starts with the file `START` among IPython's startup files, with
 this folder on its path and ZECON_LITE_HOME naming that folder, then loads them by the very lines that load the real
-files, and reaches no network; pictures are 64 px.
+files, and reaches no network; pictures are 64 px. A file named by the variable FOUND gets the names of what was read.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import fabricate
 import pytest
 
 import zecon_lite
+from zecon_lite import weights
 from zecon_lite.finetune import FINETUNE
 from zecon_lite.recipes import RECIPES
 
@@ -32,6 +35,8 @@ def start():
     the pictures stay finite. ZeCon and training take few steps; chapter 9 counts those of DiffuseIT.
     """
     patch = pytest.MonkeyPatch()    # for as long as the process lives
+    if "FOUND" in os.environ:
+        patch.setattr(weights, "find", partial(_noting, weights.find, Path(os.environ["FOUND"])))
     fabricate.shrink(patch, SIZE)
     fabricate.own_hashes(patch)
     for name, recipe in RECIPES.items():
@@ -44,6 +49,13 @@ def start():
         patch.setattr(owner, "FINETUNE", replace(FINETUNE, **few))
     for function in (module.finetune, module.translate):    # their default is older than this
         patch.setitem(function.__kwdefaults__, "settings", module.FINETUNE)
+
+
+def _noting(find, log, file, *options):
+    """What `weights.find` finds; the file's name goes into a log."""
+    with log.open("a") as lines:
+        lines.write(f"{file.name}\n")
+    return find(file, *options)
 
 
 def write(folder):

@@ -190,7 +190,6 @@ def test_each_picture_of_a_folder_is_restyled_and_other_files_are_left_alone(pho
 
 
 def test_one_bad_file_in_a_folder_is_reported_and_the_others_go_on(photo, negative):
-    os.mkdir("results")
     photo.with_name("broken.png").write_bytes(b"hello")
     photo.with_name("empty.jpg").write_bytes(b"")
     images.save(images.load(photo), "zebra.png")

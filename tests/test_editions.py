@@ -59,6 +59,15 @@ def test_an_edition_holds_every_notebook_and_is_written_alike_again(edition, tmp
     assert not [path for path in folder.iterdir() if path.suffix != ".ipynb"]
 
 
+def test_an_edition_links_to_pages_of_the_book_where_they_can_be_read(edition):
+    _, folder = edition
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in folder.iterdir())
+    assert "](../" not in texts
+    linked = re.findall(rf"\]\({re.escape(editions.ADDRESS)}/(raw|blob)/main/([^)#]+)", texts)
+    assert len(linked) >= 20 and all((ROOT / path).is_file() for _, path in linked)
+    assert {kind for kind, path in linked if path.endswith(".png")} == {"raw"}
+
+
 # --------------------------------------------------------------------------------------------- what is to be expected
 
 

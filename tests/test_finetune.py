@@ -309,10 +309,12 @@ def test_the_command_line_learns_and_clears_up(sketch, tmp_path, monkeypatch):
     folder, *_ = sketch
     monkeypatch.setenv("ZECON_LITE_HOME", str(tmp_path / "home"))
     (folder / "broken.jpg").write_bytes(b"hello")
-    done = run("finetune", folder, "neon lights", "-o", tmp_path / "neon.safetensors", "--epochs", 1, "--t0", 60)
+    options = ["--epochs", 1, "--t0", 60, "--batch", 2, "--size", 48]
+    done = run("finetune", folder, "neon lights", "-o", tmp_path / "neon.safetensors", *options)
     assert done.exit_code == 0 and "neon.safetensors" in done.stdout
     assert "broken.jpg is left out: " in plain(done.stderr)
-    assert Adapter.load(tmp_path / "neon.safetensors").about["prompt"] == "neon lights"
+    about = Adapter.load(tmp_path / "neon.safetensors").about
+    assert (about["prompt"], about["batch"]) == ("neon lights", "2")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "neon.safetensors"]
     assert len(list((tmp_path / "home/latents").iterdir())) == 3
 

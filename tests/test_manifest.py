@@ -223,6 +223,18 @@ def test_the_small_files_of_stable_diffusion_are_the_published_ones_to_the_byte(
     assert {name: weights.sha256(path) for name, path in written.items()} == {file.name: file.sha256 for file in small}
 
 
+def test_stable_diffusion_by_its_name_is_what_was_fetched_once_all_of_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZECON_LITE_HOME", str(tmp_path))
+    monkeypatch.setattr(profiles, "_latent", lambda: "fetched")
+    monkeypatch.setattr(profiles.Latent, "pretrained", lambda name: name)
+    name, files = profiles.STABLE_DIFFUSION, [weights.path_of(file) for file in MANIFEST["stable-diffusion-v1-5"]]
+    for path in files:
+        assert profiles.latent_named(name) == name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert profiles.latent_named(name) == "fetched" and profiles.latent_named("another") == "another"
+
+
 def check_that_it_holds(network, path):
     """A network has exactly the tensors that are stored at the path, but for those that only count positions."""
     from safetensors import safe_open

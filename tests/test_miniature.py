@@ -17,10 +17,11 @@ PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 pytest.importorskip("diffusers")
 
 
-def program(*arguments, folder):
+def program(*arguments, folder, **more):
     """A Python program of one thread, whose kernels start with the networks in miniature; its output."""
     env = {
         **os.environ,
+        **more,
         "CI": "1",    # no progress bars
         "IPYTHONDIR": str(folder / "ipython"),
         "OMP_NUM_THREADS": "1",
@@ -34,7 +35,8 @@ def notebook(path, folder):
     """The run of a notebook by papermill."""
     options = ["-p", "profile", "imagenet256", "--cwd", path.parent, "-k", "python3", "--no-progress-bar"]
     options += ["--execution-timeout", 600, "--start-timeout", 300, "--log-level", "WARNING"]
-    return program("-m", "papermill", path, folder / path.name, *options, folder=folder)
+    found = str(folder / f"{path.stem}.found")
+    return program("-m", "papermill", path, folder / path.name, *options, folder=folder, FOUND=found)
 
 
 @pytest.fixture(scope="session")

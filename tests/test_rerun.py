@@ -220,6 +220,14 @@ def test_what_is_not_as_it_was_is_said(folder):
         assert sentence in plain(done.stdout)
 
 
+def test_with_less_memory_the_picture_is_the_same_up_to_rounding(folder):
+    made("a sketch", "-o", "out.png")
+    again = rerun("out.png", low_memory=True)
+    assert (again.image - images.load("out.png")).abs().max() < 0.05
+    assert again.differences == ("memory was saved in another way, which changes the last digits",)
+    assert run("rerun", "out.png", "--low-memory").exit_code in (0, 1)
+
+
 def test_other_pixels_are_told_from_the_same_ones(folder):
     made("a sketch", "-o", "out.png")
     rewritten("out.png", seed=1)

@@ -149,8 +149,8 @@ def look(
     """What the losses see at position i: prediction and source, each mixed with its noisy self.
 
     The mix (f x0 + (1-f) x_t, f = sqrt(1 - alphas_cumprod)) is that of CLIP-guided diffusion's notebooks (2021) and of
-    Blended Diffusion (Avrahami et al. 2022): early the clean estimate, late the picture itself. Differs from the released ZeCon code: the source's noise is drawn once per
-    step and shared by every loss, not anew for each term.
+    Blended Diffusion (Avrahami et al. 2022): early the clean estimate, late the picture itself. Differs from the
+    released ZeCon code: the source's noise is drawn once per step and shared by every loss, not anew for each term.
     """
     f = (1 - s.alphas_cumprod[i]).sqrt()
     shown = view_of_source(s, source, i, generator)

@@ -14,7 +14,19 @@ from dataclasses import dataclass, replace
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, draw, elsewhere, markdown, place, side_of_zero, student, with_seconds, without_seconds, write
+from measure import (
+    ASSETS,
+    CACHE,
+    draw,
+    elsewhere,
+    markdown,
+    place,
+    side_of_zero,
+    student,
+    with_seconds,
+    without_seconds,
+    write,
+)
 from torch import Tensor
 
 from zecon_lite import images, load_models, metrics, show, weights
@@ -170,7 +182,8 @@ def forest(measured: Mapping) -> Figure:
         marker, colour = looks[verdict]
         ax.plot([low, high], [y, y], color=colour)
         ax.plot(middle, y, marker, color=colour, mfc="white" if verdict == "not shown" else colour)
-        ax.annotate(verdict, (high, y), (6, 0), textcoords="offset points", va="center", fontsize=8, color=colour)
+        ax.annotate(verdict, (high, y), (6, 0), textcoords="offset points", va="center", fontsize=8, color=colour,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     ax.axvline(0, color="black", linewidth=0.8)
     ax.set(yticks=range(len(asked)), xlabel="difference, with the sign that is claimed to the right")
     ax.set_yticklabels([claim.says for claim in asked], fontsize=9)

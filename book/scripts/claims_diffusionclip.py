@@ -150,7 +150,7 @@ def claims(measured: Mapping) -> list[tuple[str, str, tuple[float, float, float]
 
 
 def questions(measured: Mapping) -> list[tuple[str, str, tuple[float, float, float]]]:
-    """What the paper does not speak of, put as claims of the same kind: ZeCon is younger, and forgetting is our matter."""
+    """What the paper does not speak of, as claims of the same kind: ZeCon is younger, forgetting our matter."""
     kept, pupils = measured["memory"], [measured["memory"][style] for style in measured["styles"]]
 
     def networks(key: str) -> tuple[float, float, float]:

@@ -33,7 +33,7 @@ from measure import (
 )
 from torch import Tensor
 
-from zecon_lite import Models, load_models, metrics, show, weights
+from zecon_lite import Models, load_models, show, weights
 from zecon_lite.benchmark import PROMPTS, Benchmark, Photographs, Row, of_adapters
 from zecon_lite.evaluate import COSTS, MEASURES, cell, compare, cost, made, rows_of, save, table
 

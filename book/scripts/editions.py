@@ -26,6 +26,7 @@ from zecon_lite.files import replacing
 ANSWER = re.compile(r"\n*<details>\s*<summary>Answer</summary>.*?</details>", re.S)
 CHECK = re.compile(r'exercises\.check\("([\w-]+)"')
 SUMMARY = "What a right answer prints"
+ADDRESS = re.findall(r'^Repository = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[0]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LINES, WIDTH = 16, 110    # of what a solution prints, that are shown
 
@@ -91,6 +92,15 @@ def with_room(cells: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookN
 # ------------------------------------------------------------------------------------------------------- the editions
 
 
+def on_their_own(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook, with links to the book's other pages that hold wherever it lies: those in the repository."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"(?<=!\[)([^\]]*)\]\(\.\./book/", rf"\1]({ADDRESS}/raw/main/book/", cell.source)
+            cell.source = cell.source.replace("](../book/", f"]({ADDRESS}/blob/main/book/")
+    return notebook
+
+
 def student(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A copy with nothing in it that a student should find alone; `executed` knows what the solutions print."""
     copy, ran = nbformat.from_dict(notebook), {cell.id: cell for cell in executed.cells}
@@ -120,7 +130,7 @@ def teacher(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def edition_of(source: Path, edition: str) -> nbformat.NotebookNode:
     """One notebook of the book in this edition."""
-    notebook = nbformat.read(source, as_version=4)
+    notebook = on_their_own(nbformat.read(source, as_version=4))
     if edition == "teacher":
         return teacher(notebook)
     return student(notebook, nbformat.read(EXECUTED / source.name, as_version=4))

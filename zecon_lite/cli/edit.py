@@ -48,7 +48,7 @@ def edit(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='What it shall show: "a photo of a tiger".')],
     output: Annotated[Path | None, RESULT("--output", "-o", metavar="PATH", help=OUTPUT_HELP)] = None,
     also: Annotated[list[str] | None, RESULT(metavar="TEXT", help=ALSO_HELP)] = None,
-    seed: Annotated[int, RESULT(metavar="N", help="The same seed gives the same picture again.")] = 0,
+    seed: Annotated[int, RESULT(metavar="N", help="The same seed gives the same picture; on a GPU, nearly.")] = 0,
     source_prompt: Annotated[str | None, METHOD("--source-prompt", "-s", metavar="TEXT", help=SOURCE_HELP)] = None,
     method: Annotated[str, METHOD("--method", "-m", metavar="NAME", help="sds, dds, cds or cds_cut_roles.")] = "cds",
     iterations: Annotated[int | None, METHOD(min=1, metavar="N", help="Steps of the descent.")] = None,

@@ -64,7 +64,7 @@ def stylize(
     prompt_file: Annotated[Path | None, RESULT(metavar="FILE", help=PROMPTS_HELP)] = None,
     compare: Annotated[bool, RESULT("--compare", help="Put the source beside the result.")] = False,
     batch: Annotated[int, RESULT(min=1, metavar="N", help="How many results, each from its own noise.")] = 1,
-    seed: Annotated[int, RESULT(metavar="N", help="The same seed gives the same picture again.")] = 0,
+    seed: Annotated[int, RESULT(metavar="N", help="The same seed gives the same picture; on a GPU, nearly.")] = 0,
     style: Annotated[Path | None, METHOD("--style", "-s", metavar="PICTURE", help=STYLE_HELP)] = None,
     recipe: Annotated[str | None, METHOD("--recipe", "-r", metavar="NAME", help=RECIPE_HELP)] = None,
     preset: Annotated[str | None, METHOD("--preset", "-p", metavar="NAME", help=PRESET_HELP)] = None,

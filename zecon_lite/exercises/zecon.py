@@ -80,8 +80,8 @@ EXERCISES = (
                 )
             ),
         },
-        "every picture is pushed equally hard; the weights only say how the terms share it. (The package pushes less at "
-        "the noisiest steps.)",
+        "every picture is pushed equally hard; the weights only say how the terms share it. (The package "
+        "pushes less at the noisiest steps.)",
     ),
     Exercise(
         "shifted-mean",
