@@ -86,7 +86,7 @@ def test_costs_tell_the_methods_apart():
 def test_a_star_stands_where_the_interval_leaves_0_out(script):
     keys = [key for key in MEASURES if key.startswith(("style_accuracy", "ssim", "edge", "mask"))]
     rows = {name: {"by_scene": dict.fromkeys(keys, values)} for name, values in (
-        ("zecon", [0.5, 0.5]), ("better", [0.75, 1.0]), ("as good", [0.25, 1.0]),
+        ("zecon", [0.5] * 3), ("better", [0.75, 0.8, 0.85]), ("as good", [0.25, 0.5, 1.0]),
     )}
     better, as_good = script.difference({"rows": rows}, list(rows)).splitlines()[2:]
     assert better.startswith("| better |") and better.count("\\*") == 5 and "\\*" not in as_good

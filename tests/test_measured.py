@@ -4,6 +4,7 @@ import json
 import re
 from types import SimpleNamespace
 
+import pytest
 import torch
 from conftest import ROOT
 
@@ -101,16 +102,26 @@ def test_the_faded_truth_lies_between_source_and_truth_at_the_aim(script):
 
 
 def test_tables_say_yes_only_where_it_is_so(script):
-    row = {"overall": {key: [0.9, 0.8, 1.0] for key in MEASURES}, "by_scene": {key: [0.9, 0.8] for key in MEASURES}}
+    def scored(overall, by_scene):
+        return {"overall": dict.fromkeys(MEASURES, overall), "by_scene": dict.fromkeys(MEASURES, by_scene)}
+
+    row = scored([0.9, 0.8, 1.0], [0.9, 0.8, 0.9])
     row["styles"] = {"neon": row["overall"], "oil": {key: [0.5, 0.4, 0.6] for key in MEASURES}}
-    low = {"overall": {key: [0.1, 0.0, 0.2] for key in MEASURES}, "by_scene": {key: [0.1, 0.9] for key in MEASURES}}
+    low = scored([0.1, 0.0, 0.2], [0.1, 0.9, 0.2])
     rows = {"zecon": row, "truth": row, "clip_guided": low}
     aims = script.goals({"rows": rows}).splitlines()[2:]
     assert [line.split(" | ")[-1].strip(" |") for line in aims] == ["yes", "yes", "no", "yes", "yes"]
     assert "weakest style (oil)" in aims[2] and "| 0.60 | 0.50 | no |" in aims[2]
     assert script.difference({"rows": rows}).count("| no |") == 5, "0.8 and -0.1 may as well be nothing"
-    low["by_scene"] = {key: [0.1, 0.2] for key in MEASURES}
+    low["by_scene"] = {key: [0.1, 0.2, 0.1] for key in MEASURES}
     assert script.difference({"rows": rows}).count("| yes |") == 5
+
+
+def test_the_interval_of_few_scenes_is_student_s(script):
+    change, scenes = torch.tensor([1.0, 2, 3, 4, 5]), torch.arange(5)
+    mean, low, high = script.student(change)
+    assert (mean, high - mean) == (3.0, pytest.approx(2.776 * 2.5**0.5 / 5**0.5, rel=1e-3)) and low == 6 - high
+    assert script.student(change.repeat(2), scenes.repeat(2)) == pytest.approx((mean, low, high))
 
 
 def test_what_rounding_left_of_an_interval_is_no_finding(script):

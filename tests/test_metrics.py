@@ -1,7 +1,10 @@
 """The measures of style and content."""
 
+import re
+
 import pytest
 import torch
+from conftest import ROOT
 
 from zecon_lite.metrics import (
     JUDGES,
@@ -20,6 +23,8 @@ from zecon_lite.metrics import (
     style_probability,
 )
 from zecon_lite.tiny import world
+
+GLOSSARY = (ROOT / "book/glossary.md").read_text(encoding="utf-8")
 
 
 def scenes(n=4):
@@ -104,6 +109,15 @@ def test_an_interval_holds_the_mean_and_shrinks_with_more_scenes():
     standard_error = values.std().item() / 20
     assert abs((high - low) / (2 * 1.96 * standard_error) - 1) < 0.1
     assert interval(values, torch.arange(400)) == (mean, low, high), "the same numbers, the same interval"
+
+
+def test_the_glossary_says_how_often_an_interval_of_few_scenes_holds_the_mean():
+    told = re.search(r"about (\d+) in 100 \D+five\D+(\d+)\D+eight\D+(\d+)\D+twenty", GLOSSARY)
+    generator = torch.Generator().manual_seed(0)
+    for n, said in zip((5, 8, 20), told.groups(), strict=True):
+        drawn = torch.randn(500, n, generator=generator)
+        held = [low < 0 < high for _, low, high in (interval(row, torch.arange(n), 500) for row in drawn)]
+        assert abs(100 * sum(held) / 500 - int(said)) < 5, n
 
 
 def test_pictures_of_one_scene_do_not_count_as_independent():

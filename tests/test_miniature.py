@@ -13,6 +13,9 @@ from conftest import ROOT
 
 from zecon_lite import images, load_models, stylize, weights
 
+sys.path.insert(0, str(ROOT / "book/scripts"))
+import costs
+
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 pytest.importorskip("diffusers")
 
@@ -32,11 +35,12 @@ def program(*arguments, folder, **more):
 
 
 def notebook(path, folder):
-    """The run of a notebook by papermill."""
+    """The run of a notebook by papermill, and the file with the names of the published files that it read."""
     options = ["-p", "profile", "imagenet256", "--cwd", path.parent, "-k", "python3", "--no-progress-bar"]
     options += ["--execution-timeout", 600, "--start-timeout", 300, "--log-level", "WARNING"]
-    found = str(folder / f"{path.stem}.found")
-    return program("-m", "papermill", path, folder / path.name, *options, folder=folder, FOUND=found)
+    found = folder / f"{path.stem}.found"
+    done = program("-m", "papermill", path, folder / path.name, *options, folder=folder, FOUND=str(found))
+    return done, found
 
 
 @pytest.fixture(scope="session")
@@ -58,8 +62,9 @@ def runs(request, tmp_path_factory):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_notebook_runs_with_the_published_networks_in_miniature(path, runs):
-    done = runs[path].result()
+    done, found = runs[path].result()
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert set(found.read_text().split()) == {file.name for file in costs.files(path)}, "tell it in ASKED of costs.py"
 
 
 @pytest.fixture(scope="module")

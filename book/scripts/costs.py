@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import sys
 from datetime import date
 from pathlib import Path
@@ -23,15 +22,16 @@ from execute import COSTS, EXECUTED, ROOT, papermill
 from zecon_lite import __version__
 from zecon_lite.files import replacing
 from zecon_lite.memory import in_gib
-from zecon_lite.weights import MANIFEST, WeightFile, needed_by
+from zecon_lite.weights import MANIFEST, WeightFile
 
-# What some chapters ask for beside the files that a profile cannot do without: (a word of their code, entry).
-# What code says when it asks for networks beyond those of every recipe: a loop over all recipes asks for DiffuseIT's.
-SOME_ASK_FOR = (
-    (r"\.vit\b|diffuseit|RECIPES\.items", ("dino-vit-b-8",)),
-    (r"\.clips\b|RECIPES\.items", ("clip-vit-b-32", "clip-rn50", "clip-rn50x4", "clip-rn50x16")),
-    (r"\.latent\b", ("stable-diffusion-v1-5",)),
-)
+UNET, CLIP, VGG, DINO = ("256x256_diffusion_uncond",), ("clip-vit-b-16",), ("vgg19",), ("dino-vit-b-8",)
+CLIPS = (*CLIP, "clip-vit-b-32", "clip-rn50", "clip-rn50x4", "clip-rn50x16")
+ASKED = {
+    **dict.fromkeys((1, 2, 3, 4), UNET), 5: UNET + CLIP, 6: UNET + CLIP + VGG, 7: UNET + CLIP + VGG,
+    8: UNET + CLIP + VGG + DINO, 9: UNET + CLIPS + DINO, 10: UNET + CLIP + VGG, 11: UNET + CLIP + VGG,
+    12: (*DINO, "stable-diffusion-v1-5"), 13: UNET + CLIPS + VGG + DINO, 14: UNET + CLIP + VGG + DINO,
+}  # fmt: skip
+"""chapter -> the published networks that it loads, by their names in the manifest; the miniature runs hold it so."""
 
 
 def machine() -> dict[str, str | int]:
@@ -68,14 +68,16 @@ def record(seconds: float | None, cpu: float, memory: int, day: date) -> dict[st
             "date": day.isoformat()}
 
 
-def downloads(notebook: Path, profile: str = "imagenet256") -> str:
-    """How much the published networks of a notebook weigh, as the manifest has it."""
-    code = "\n".join(c.source for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == "code")
-    files: list[WeightFile] = list(needed_by(profile))
-    for word, entries in SOME_ASK_FOR:
-        files += [file for entry in entries for file in MANIFEST[entry]] if re.search(word, code) else []
-    least = "" if all(file.size for file in files) else "more than "
-    return f"{least}{sum(file.size or 0 for file in files) / 1e9:.1f} GB"
+def files(notebook: Path) -> list[WeightFile]:
+    """The published files that a chapter reads with the profile `imagenet256`."""
+    return [file for name in ASKED[int(notebook.stem[:2])] for file in MANIFEST[name]]
+
+
+def downloads(notebook: Path) -> str:
+    """How much they weigh, as the manifest has it."""
+    asked = files(notebook)
+    least = "" if all(file.size for file in asked) else "more than "
+    return f"{least}{sum(file.size or 0 for file in asked) / 1e9:.1f} GB"
 
 
 def line(notebook: Path, known: dict) -> str:
