@@ -68,8 +68,8 @@ class Method:
 
     Differs from the released code, whose surrogate loss is 2000 / (h w) times sum(z g), so that the step changes with
     the picture's size: ours is that of 512-px pictures (64 x 64 latents) at every size; score_scale=2000 / (h * w) is
-    theirs. Theirs ignores the weights that its command line takes; these work. Its default is Stable Diffusion 1.4; ours
-    is 1.5, its `--v5`.
+    theirs. Theirs ignores the weights that its command line takes; these work. Its default is Stable Diffusion 1.4;
+    ours is 1.5, its `--v5`.
     """
 
     name: str
