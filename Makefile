@@ -18,7 +18,7 @@ PINS  := $(if $(CI),$(shell $(PYTHON) -c 'import sys; sys.version_info[:2] == (3
 # A thread that waits gives its core away: nothing lost on a quiet machine, and twice as quick on a busy one.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help book test lab lint bench breaks outputs student teacher slides costs formats pdf epub \
+.PHONY: help book test slow lab lint bench breaks outputs student teacher slides costs formats pdf epub \
 	linkcheck assets gettext seconds lighthouse coverage clean
 .NOTPARALLEL:
 
@@ -31,6 +31,9 @@ book: $(READY)       ## run the notebooks and render the book into build/_build/
 test: $(READY) lint book       ## lint, build the book, then every test, the notebooks among them
 	$(BIN)python tests/browser.py --install
 	$(ALONE) $(BIN)python -m pytest tests notebooks $(NBVAL) --nbval-built $(SPREAD)
+
+slow: $(READY) book       ## the tests that take long or much memory: full-size networks, every page printed
+	ZECON_LITE_SLOW=1 $(ALONE) $(BIN)python -m pytest tests
 
 lab: $(READY)       ## open JupyterLab on the notebooks
 	$(BIN)jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -14,8 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTED = pytest.StashKey[set[str]]()          # the notebooks that nbval runs in this session
 LONG = {    # seconds
-    "test_miniature.py": 450, "test_accessibility.py": 240, "test_pages.py": 120, "test_book.py": 120,
-    "test_types.py": 90,
+    "test_miniature.py": 300, "test_accessibility.py": 240, "test_book.py": 120, "test_types.py": 90,
 }
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from golden import draw, load
 from torch.testing import assert_close
 
@@ -38,6 +39,12 @@ def ks_distance(a, b):
 
 
 # ------------------------------------------------------------------------------------------------------- geometry
+
+
+def test_a_wide_picture_is_shrunk_by_averaging_too():
+    wide = pictures(1, 3, 40, 96)
+    assert_close(Views(1, area=None, jitter=0)(wide, 16), F.adaptive_avg_pool2d(wide, 16))
+
 
 def test_reading_a_picture_at_its_own_pixels_gives_it_back():
     picture = pictures(2, 3, 16, 16)

@@ -327,7 +327,7 @@ def test_a_bad_photograph_is_refused_with_the_cure(folder, negative, data, messa
         (["a sketch", "--weight", "zecon=much"], "got 'zecon=much'"),
         (["a sketch", "--weight", "zecon=nan"], "a weight must be a finite number; got 'zecon=nan'"),
         (["a sketch", "--profile", "tny"], "there is no profile 'tny'; did you mean 'tiny'?"),
-        (["a sketch", "--device", "abacus"], "device"),
+        (["a sketch", "--device", "abacus"], "the device 'abacus' is not there"),
         (["a sketch", "--steps", "5", "--skip", "5"], "skip must leave at least one of the 5 steps"),
         (["a sketch", "--size", "13"], "size must be a positive multiple of"),
         (["a sketch", "--size", "40000000"], "not enough memory on cpu"),

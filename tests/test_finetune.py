@@ -293,6 +293,29 @@ def plain(text):
     return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", text))
 
 
+def test_the_learning_rate_grows_after_each_epoch(toy, tmp_path):
+    learn(toy, TOY, checkpoint=tmp_path / "run")
+    kept = torch.load(tmp_path / "run", weights_only=True)    # after two of the three epochs
+    assert kept["adam"]["param_groups"][0]["lr"] == pytest.approx(TOY.lr * TOY.growth**2)
+
+
+def test_adapters_of_two_profiles_are_not_used_together(sketch, tmp_path):
+    folder, *_ = sketch
+    one = Adapter.load(folder / "pencil.safetensors")
+    dataclasses.replace(one, about={**one.about, "profile": "ffhq256"}).save(tmp_path / "face.safetensors")
+    done = run("apply", folder / "pencil.safetensors", tmp_path / "face.safetensors", folder / "cat.png", "-o", "a.png")
+    assert done.exit_code == 2 and "must be of one profile to be used together; got ffhq256 and" in plain(done.stderr)
+
+
+def test_a_picture_from_outside_is_redrawn_first_by_its_seed(sketch, tmp_path):
+    folder, *_ = sketch
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        options = ["--unseen", 1, "--seed", seed, "-o", tmp_path / f"{name}.png"]
+        assert run("apply", folder / "pencil.safetensors", folder / "cat.png", *options).exit_code == 0
+    a, b, c = (images.load(tmp_path / f"{name}.png") for name in "abc")
+    assert a.equal(b) and not a.equal(c)
+
+
 def test_the_command_line_applies_adapters(sketch, tmp_path):
     folder, *_ = sketch
     pencil, cat = folder / "pencil.safetensors", folder / "cat.png"
@@ -309,12 +332,13 @@ def test_the_command_line_learns_and_clears_up(sketch, tmp_path, monkeypatch):
     folder, *_ = sketch
     monkeypatch.setenv("ZECON_LITE_HOME", str(tmp_path / "home"))
     (folder / "broken.jpg").write_bytes(b"hello")
-    options = ["--epochs", 1, "--t0", 60, "--batch", 2, "--size", 48]
+    options = ["--epochs", 1, "--t0", 60, "--batch", 2, "--size", 48, "--per-step", "--lr", "1e-3"]
     done = run("finetune", folder, "neon lights", "-o", tmp_path / "neon.safetensors", *options)
     assert done.exit_code == 0 and "neon.safetensors" in done.stdout
     assert "broken.jpg is left out: " in plain(done.stderr)
     about = Adapter.load(tmp_path / "neon.safetensors").about
-    assert (about["prompt"], about["batch"]) == ("neon lights", "2")
+    told = tuple(about[name] for name in ("prompt", "batch", "looks", "lr", "rank"))
+    assert told == ("neon lights", "2", "step_by_step", "0.001", "None")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "neon.safetensors"]
     assert len(list((tmp_path / "home/latents").iterdir())) == 3
 

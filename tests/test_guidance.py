@@ -58,7 +58,8 @@ def test_a_picture_is_guided_alike_whatever_its_neighbours_are():
 
 @pytest.mark.parametrize(("loss", "message"), [
     (lambda s: s.view.square().sum((1, 2, 3)), r"'mine' must return a tensor.*got a tensor \(2,\): end it"),
-    (lambda s: s.view.square().sum().item(), r"'mine' must return a tensor of one number.*got a float: end it"),
+    (lambda s: s.view.square().sum().item(), r"'mine' must return a tensor of one.*got a float: return the tensor"),
+    (lambda s: None, r"'mine' must return a tensor of one number.*got nothing: say what the function returns"),
     (lambda s: s.source.square().sum(), r"mine does not depend on the picture: a loss must compute with state.x0 or"),
 ])
 def test_a_loss_of_one_s_own_that_cannot_guide_is_named(loss, message):

@@ -288,6 +288,26 @@ def test_the_guided_network_of_a_stand_in_runs(tmp_path, monkeypatch):
     assert p.x0.shape == (1, 3, 64, 64) and torch.isfinite(p.log_variance).all()
 
 
+def test_the_published_profiles_have_the_papers_numbers():
+    from open_clip import get_model_config
+
+    for name in set(profiles.PROFILES) - {"tiny"}:
+        profile = profiles.PROFILES[name]
+        told = (profile.size, profile.denoiser, profile.schedule, profile.small)
+        assert told == (256, profiles.LearnedVariance, profiles.Schedule.linear, False)
+        assert (profile.feature_blocks, profile.style_layers) == ((0, 2, 5, 8, 11), (1, 6, 11, 20, 29))
+    assert all(get_model_config(name)["quick_gelu"] for name in profiles._ENSEMBLE.values())
+
+
+def test_auto_takes_a_gpu_and_half_precision_for_the_published_networks_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", lambda *size, device: torch.zeros(size))    # the GPU is made up
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    full, tiny = profiles.load_models("imagenet256"), profiles.load_models("tiny")
+    assert full.device.type == tiny.device.type == "cuda"
+    assert (full.dtype, tiny.dtype) == (torch.bfloat16, torch.float32)
+
+
 def test_a_published_profile_loads_all_its_networks_from_the_manifest(tmp_path, monkeypatch):
     shrink(monkeypatch)
     monkeypatch.setenv("ZECON_LITE_HOME", str(tmp_path))
@@ -298,6 +318,7 @@ def test_a_published_profile_loads_all_its_networks_from_the_manifest(tmp_path, 
     monkeypatch.setattr(profiles.Latent, "pretrained", lambda path: torch.nn.Linear(1, int((path / "vae").is_dir())))
     models = profiles.load_models("ffhq256_baseline", "cpu")
     assert [clip.size for clip in models.clips] == [224, 288, 224, 384, 224]
+    assert models.clip.resize is profiles.by_area and {clip.resize for clip in models.clips} == {profiles.bilinear}
     assert models.clip.image(torch.zeros(1, 3, 64, 64)).shape == (1, 32)
     assert models.vit.keys_and_cls(torch.zeros(1, 3, 224, 224))[1].shape == (1, 48)
     assert len(models.vgg(torch.zeros(1, 3, 64, 64))) == 2 and models.latent.out_features == 1

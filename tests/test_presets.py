@@ -108,7 +108,7 @@ def test_presets_are_listed_with_their_source():
 def test_the_command_hands_the_quirks_on(photo, negative):  # noqa: F811
     assert run("stylize", photo, "a sketch", "--as-released").exit_code == 0
     (call,) = negative
-    assert call["recipe"].fresh_source_noise
+    assert call["recipe"].fresh_source_noise and call["recipe"].finish is estimated
 
 
 # ------------------------------------------------------------------------------------------------------- as released

@@ -6,10 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from test_diffuseit import SIDE, ToyClip, picture, toy_recipe, toys
+from torch import nn
 
 from zecon_lite import PROFILES, RECIPES, Guidance, Models, images, load_models, samplers, stylize
+from zecon_lite.losses import ClipDirection, ClipDistance
+from zecon_lite.models.vgg import VGG
 from zecon_lite.recipes import LOSSES, READS, Recipe, Task, check
 from zecon_lite.state import Step
+from zecon_lite.terms import Run
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 3, 40, 13), (1, 3, 5, 90), (2, 3, 3, 3)])
@@ -28,6 +32,7 @@ def test_a_style_picture_of_any_size_is_fitted_to_the_source(shape):
         ("diffuseit_text", {"prompt": "a", "source_prompt": " "}, "goes from what the source is to the prompt"),
         ("diffuseit_text", {"prompt": "a", "source_prompt": None}, "goes from what the source is to the prompt"),
         ("zecon", {"prompt": "a", "source_prompt": ""}, "goes from what the source is to the prompt"),
+        ("zecon", {"prompt": "a", "source_prompt": ["photo"]}, "source_prompt is one text, for all pictures; got ['ph"),
         ("diffuseit_image", {}, "takes its style from a picture, and there is none: give style="),
         ("gram_clip", {"prompt": "a"}, "takes its style from a picture, and there is none: give style="),
         ("gram_clip", {"prompt": "a", "style": picture(2)}, "does not read the prompt: give one of them"),
@@ -48,6 +53,18 @@ def test_a_face_network_is_asked_for_where_identity_is_wanted():
     recipe = Recipe("r", "", {"identity": 100})
     with pytest.raises(ValueError, match=r"profile 'tiny' has no face network: give it one with dataclasses\.replace"):
         recipe.guidance(Task(picture(1), "a"), load_models("tiny", "cpu"), None, torch.Generator())
+
+
+def test_a_loss_gets_what_its_recipe_says():
+    models = toys()
+    models.style_vgg = VGG(nn.Sequential(nn.Identity(), nn.Identity()), (1,))
+    recipe = replace(RECIPES["zecon"], tau=0.2, patches=9, vgg_unit_range=True)
+    run = Run(recipe, Task(picture(1), "a sketch", style=picture(2)), models, models.denoiser, torch.Generator())
+    assert all(LOSSES[name](run).tau == 0.2 for name in ("zecon", "key_contrast", "key_contrast_adaptive"))
+    assert LOSSES["zecon"](run).patches == 9
+    assert LOSSES["gram"](run).vgg.mean == models.style_vgg.on_unit_range().mean
+    for name, kind in (("clip_global", ClipDistance), ("clip_direction", ClipDirection)):
+        assert isinstance(LOSSES[name](run), kind) and LOSSES[name](run).views.area is None
 
 
 @pytest.mark.parametrize("changes", [{"resample_first": 0}, {"attempts": 0}])

@@ -1,6 +1,7 @@
 """The training scripts: a few seconds of each, interrupted and resumed."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -37,12 +38,6 @@ def test_shards_hold_training_scenes_only_and_no_held_out_pair(shards):
     assert pairs and not pairs & world.HELD_OUT_PAIRS
     assert set(style.tolist()) == set(range(len(names) + 1)) and backgrounds.max() < len(world.BACKGROUNDS)
     assert (objects == data.UNNAMED).sum() == data.PHOTO_CROPS_PER_SHARD * (1 + data.STYLED_PER_SCENE)
-
-
-def test_no_chapters_photograph_is_trained_on():
-    from zecon_lite import images
-
-    assert not {file for file, _ in images._SHIPPED.values()} & set(data.TRAINING_PHOTOGRAPHS)
 
 
 def test_a_shard_is_rendered_once_and_is_the_same_again(shards):
@@ -94,6 +89,32 @@ def test_training_goes_on_from_committed_weights_when_no_checkpoint_is_left(shar
     after = torch.load(places / "checkpoints" / "vgg.pt", weights_only=True)
     assert after["seen"] == 80 and after["begun"] == 64, "the average follows what this run adds"
     torch.testing.assert_close(after["network"]["head.weight"].half(), before["head.weight"], rtol=2e-3, atol=1e-4)
+
+
+def test_a_budget_that_is_used_up_is_said_and_a_run_from_nothing_begins_at_nothing(shards, places, capsys):
+    arguments = ["vgg", "--data", str(shards), "--batch", "16", "--device", "cpu", "--samples"]
+    train.main([*arguments, "64"])
+    (places / "checkpoints" / "vgg.pt").unlink()
+    with pytest.raises(SystemExit) as told:
+        train.main([*arguments, "64"])
+    assert told.value.code == 2 and "vgg has seen 64 samples, and 64 are asked for" in capsys.readouterr().err
+    train.main([*arguments, "32", "--anew", "--seed", "3"])
+    after = torch.load(places / "checkpoints" / "vgg.pt", weights_only=True)
+    assert (after["seen"], after["begun"]) == (32, 0)
+    assert after["runs"] == [{"samples_seen": 32, "seed": 3, "batch": 16, "device": "CPU"}]
+
+
+def test_a_card_tells_every_run(shards, places):
+    arguments = ["vgg", "--data", str(shards), "--device", "cpu", "--batch"]
+    train.main([*arguments, "16", "--samples", "64"])
+    path = places / "weights" / "vgg.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "scores": {"mean": -1.0}}))    # anything is better
+    (places / "checkpoints" / "vgg.pt").unlink()
+    train.main([*arguments, "8", "--samples", "80", "--seed", "5"])
+    told = json.loads(path.read_text())
+    assert [(run["samples_seen"], run["batch"], run["seed"]) for run in told["runs"]] == [(64, 16, 0), (80, 8, 5)]
+    assert (told["samples_seen"], told["seed"]) == (80, 5) and told["loss_log"][:1] == card["loss_log"][:1]
 
 
 def test_weights_that_score_worse_are_not_kept(shards, places, capsys):
@@ -166,12 +187,12 @@ def test_lookalikes_can_follow_the_clip_that_is_being_trained(places):
     torch.testing.assert_close(networks.clip.text(["a mosaic"]), 2 * before)
 
 
-def test_the_clip_learns_from_lookalikes_where_there_are_some(shards, places):
+def test_the_clip_learns_from_lookalikes_where_there_are_some(shards, places, request):
     arguments = ["clip", "--data", str(shards), "--batch", "16", "--device", "cpu", "--samples", "32"]
-    learnt = []
+    learnt, folder = [], shards.with_name("lookalikes")
+    request.addfinalizer(lambda: shutil.rmtree(folder, ignore_errors=True))    # the shards are everybody's
     for found in (False, True):
         if found:
-            folder = shards.with_name("lookalikes")
             folder.mkdir()
             np.savez(folder / "part_0000.npz", images=np.full((8, 3, 64, 64), 90, np.int8))
         train.main(arguments)
@@ -181,8 +202,6 @@ def test_the_clip_learns_from_lookalikes_where_there_are_some(shards, places):
         for file in (card, card.with_suffix(".safetensors"), places / "checkpoints" / "clip.pt"):
             file.unlink()
     assert not torch.allclose(*learnt)
-    (folder / "part_0000.npz").unlink()
-    folder.rmdir()
 
 
 def test_a_run_may_be_given_minutes_instead_of_samples(shards, places):

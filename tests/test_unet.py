@@ -54,13 +54,22 @@ def test_parameter_names_and_shapes_are_the_published_checkpoints(profile, recor
     assert sum(p.numel() for p in unet.parameters()) == golden["num_params"]
 
 
-def test_imagenet_features_have_the_shapes_that_zecon_compares():
+@pytest.mark.parametrize(("profile", "record"), [("imagenet256", "imagenet256_uncond"), ("ffhq256", "ffhq")])
+def test_features_have_the_shapes_that_zecon_compares(profile, record):
+    chosen = PROFILES[profile]
     with torch.device("meta"):
-        unet = UNet(UNetConfig())
-        features = unet.encode(torch.empty(1, 3, 256, 256), torch.zeros(1, dtype=torch.int64), (0, 2, 5, 8, 11))
-    assert [list(f.shape) for f in features] == load_json("zecon/flops.json")["imagenet256_uncond"][
-        "nce_feature_shapes"
-    ]
+        unet, picture = UNet(chosen.unet), torch.empty(1, 3, 256, 256)
+        features = unet.encode(picture, torch.zeros(1, dtype=torch.int64), chosen.feature_blocks)
+    assert [list(f.shape) for f in features] == load_json("zecon/flops.json")[record]["nce_feature_shapes"]
+
+
+def test_without_scale_and_shift_the_embedding_is_added_before_the_norm():
+    block = small(use_scale_shift_norm=False).middle_block[0]
+    h, emb = torch.randn(2, 16, 8, 8), torch.randn(2, 32)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    wanted = block.in_layers(h) + block.emb_layers(emb)[:, :, None, None]
+    torch.testing.assert_close(block(h, emb), block.skip_connection(h) + block.out_layers(wanted))
 
 
 def small(**changes):

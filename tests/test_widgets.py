@@ -5,7 +5,6 @@ import io
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -219,11 +218,6 @@ def test_the_page_stays_small_for_four_steps_of_the_bundled_network():
     assert len(explorer.step_names) == 4
     size = len(explorer.features) + len(explorer.source_png) + sum(map(len, explorer.result_png))
     assert size + len(json.dumps(explorer.layers)) <= 310_000          # untrained and on noise: nothing compresses
-
-
-def test_the_package_alone_does_not_import_anywidget():
-    code = "import sys, zecon_lite; sys.exit('anywidget' in sys.modules or 'ipywidgets' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 # ---------------------------------------------------------------- messages

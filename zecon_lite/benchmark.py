@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -28,7 +29,7 @@ from .adapters import Adapter, tuned
 from .distill import edit
 from .finetune import FINETUNE, journeys_of, translate
 from .latents import digest
-from .profiles import Models, nearest, pick
+from .profiles import PROFILES, Models, nearest, pick
 from .recipes import RECIPES, Recipe
 from .scores import METHODS
 from .stylize import stylize
@@ -213,7 +214,9 @@ def of_recipe(recipe: str | Recipe, models: Models, loss: str | None = None, wei
     told = f"{told}; profile={models.profile.name}, dtype={models.dtype}, package {_fingerprint()}"
     # Two functions of somebody's own may have one name: what they make is not stored.
     parts = [*values.values(), *recipe.weights.values(), *(LOSSES[name] for name in recipe.weights)]
-    return Row(make, told if all(map(_is_told, parts)) else "", loss, weight)
+    # Nor what changed networks make that still go by the name of ours.
+    named = PROFILES.get(models.profile.name, models.profile) is models.profile
+    return Row(make, told if named and all(map(_is_told, parts)) else "", loss, weight)
 
 
 def _is_told(value: object) -> bool:
@@ -238,7 +241,8 @@ def of_edit(method: str, models: Models) -> Row:
             done[which] = found.image.to(done)
         return done
 
-    return Row(make, f"{chosen}; latent={latent.name}, package {_fingerprint()}")
+    told = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", str(chosen))    # addresses differ from process to process
+    return Row(make, f"{told}; latent={latent.name}, package {_fingerprint()}")
 
 
 def of_adapters(adapters: Sequence[Adapter], models: Models) -> Row:
@@ -279,12 +283,24 @@ def of_function(function: Method, name: str = "the method", settings: str = "") 
     """
     if not callable(function):
         raise ValueError(f"{name} must be a function of (source, prompts, seed); got {function!r}")
+    wanted = "a method is called as f(source, prompts, seed)"
     try:
-        signature(function).bind(None, None, 0)
+        takes = signature(function)
+    except ValueError as error:    # written in C
+        raise ValueError(f"{name} does not say what it takes: wrap it in a function of your own; {wanted}") from error
+    try:
+        takes.bind(None, None, 0)
     except TypeError as error:
-        wanted = "a method is called as f(source, prompts, seed)"
-        raise ValueError(f"{name} takes {signature(function)}; {wanted}: {error}") from error
-    return Row(lambda asked, seed: _checked(function(asked.source.clone(), asked.prompts, seed), asked, name), settings)
+        raise ValueError(f"{name} takes {takes}; {wanted}: {error}") from error
+
+    def make(asked: Pictures, seed: int) -> Tensor:
+        try:
+            pictures = function(asked.source.clone(), asked.prompts, seed)
+        except (ValueError, OSError) as error:    # not a sentence of ours: its traceback says where
+            raise RuntimeError(f"{name} failed on {len(asked.prompts)} pictures with the seed {seed}") from error
+        return _checked(pictures, asked, name)
+
+    return Row(make, settings)
 
 
 def of_method(spec: str) -> Row:
@@ -303,8 +319,8 @@ def of_method(spec: str) -> Row:
         )
     try:
         module = import_module(module_name)
-    except ImportError as error:
-        raise ValueError(f"the module {module_name!r} cannot be imported: {error}") from error
+    except Exception as error:    # whatever a module of somebody's raises, a syntax error included
+        raise ValueError(f"the module {module_name!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not hasattr(module, function_name):
         raise ValueError(f"the module {module_name!r} has no {function_name!r}; {nearest(function_name, vars(module))}")
     source = getattr(module, "__file__", None)

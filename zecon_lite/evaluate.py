@@ -40,6 +40,7 @@ from .benchmark import (
 )
 from .cost import counted, peak_memory
 from .files import replacing
+from .latents import digest
 from .profiles import Models, load_models
 from .progress import bar
 from .recipes import Recipe
@@ -80,7 +81,8 @@ def evaluate(
     """The scores of one recipe, or one function of (source, prompts, seed): "overall" and for each of "styles".
 
     Each measure is [mean, low, high] with its 95 % interval over scenes. styles: all of the style world without it.
-    cache: a folder where finished pictures are kept, so that an interrupted run goes on.
+    cache: a folder where a recipe's finished pictures are kept, so that an interrupted run goes on; a function's are
+    not. Networks that were changed want a folder, or a profile's name, of their own.
     Raises ValueError for an unknown recipe or style, and for a function that does not return what it should.
     """
     models = models or load_models()
@@ -139,6 +141,7 @@ def compare(
         "seeds": asked.seeds,
         "styles": list(asked.styles),
         "size": asked.size,
+        "batch": asked.batch,
         "pictures": asked.seeds * len(asked.pictures.styles),
         "judges": {name: _card(name) for name in metrics.JUDGES},
         "segmenter": _card("segmenter"),
@@ -178,7 +181,8 @@ def _made_part(row: Row, part: Pictures, seed: int, cache: Path | None) -> tuple
     """One portion, from the cache folder if it is there: uint8 pictures and the seconds they took together."""
     if cache is None or not row.settings:
         return _make(row, part, seed)
-    what = json.dumps([row.settings, part.source.shape[-1], part.scene.tolist(), part.styles, seed])
+    shown = digest(part.source, part.example)    # of other parts of the same scenes the style picture is another one
+    what = json.dumps([row.settings, shown, part.scene.tolist(), part.styles, seed])
     path = cache / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.npz"
     if not path.exists():
         pictures, took = _make(row, part, seed)

@@ -335,7 +335,7 @@ def translate(
     _check_start(settings, models)
     sources = sources.to(models.device, torch.float32)
     up, down = journey(settings.t0, settings.invert_steps), journey(settings.t0, settings.test_steps)
-    with models.at_work(sources.shape), bar(len(up) + len(down) - 1, "translating") as progress:
+    with models.at_work(sources.shape, guided=False), bar(len(up) + len(down) - 1, "translating") as progress:
         latent = to_latent(models.denoiser, sources, up, lambda _: progress.update())
         return from_latent(pupil, latent, down, lambda _: progress.update()).clamp(-1, 1)
 

@@ -48,14 +48,8 @@ class Guidance:
         when it is not one number.
         """
         weights = {name: w(state) if callable(w) else w for name, w in self.weights.items()}
-        terms = {name: w * self.losses[name](self._shown(state)) for name, w in weights.items() if w}
+        terms = {name: w * _number(name, self.losses[name](self._shown(state))) for name, w in weights.items() if w}
         for name, value in terms.items():
-            if not isinstance(value, Tensor) or value.ndim:
-                came = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-                raise ValueError(
-                    f"the loss {name!r} must return a tensor of one number and no dimensions, the sum over the batch; "
-                    f"got {came}: end it with .sum()"
-                )
             if not torch.isfinite(value.detach()).all():
                 raise FloatingPointError(
                     f"the loss {name!r} became {value.item()} at position {state.i} (timestep {state.t}): lower its "
@@ -94,3 +88,19 @@ class Guidance:
         carried = a_prev.sqrt() * ((1 - a) / a).sqrt() - (1 - a_prev).sqrt()
         strength = self.strength * (REACH / carried).clamp(max=1)
         return grad * (strength / (1 - a).sqrt()) / rms
+
+
+def _number(name: str, value: object) -> Tensor:
+    """What a loss returned, if it is one number. Raises ValueError, with the cure, where it is not."""
+    if isinstance(value, Tensor) and not value.ndim:
+        return value
+    if isinstance(value, Tensor):
+        came, cure = f"a tensor {tuple(value.shape)}", "end it with .sum()"
+    elif value is None:
+        came, cure = "nothing", "say what the function returns"
+    else:
+        came, cure = f"a {type(value).__name__}", "return the tensor itself, without .item() or float()"
+    raise ValueError(
+        f"the loss {name!r} must return a tensor of one number and no dimensions, the sum over the batch; got {came}: "
+        f"{cure}"
+    )

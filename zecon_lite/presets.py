@@ -57,9 +57,9 @@ class Preset:
 def as_released(recipe: Recipe) -> Recipe:
     """The recipe with those quirks of the released programs that are off by default, for comparing pictures.
 
-    Fresh noise for the source in each loss; as result the estimate before the last push, where DDPM leads back (with
-    DDIM the push is in the released one); and colours that are stretched before and after they are matched. What
-    released pictures need otherwise is in the recipes already.
+    Fresh noise for the source in each loss; as result the estimate before the last push, where the recipe itself leads
+    back by DDPM (with DDIM the push is in the released one); and colours that are stretched before and after they are
+    matched. What released pictures need otherwise is in the recipes already.
 
     >>> as_released(RECIPES["zecon"]).finish.__name__, as_released(RECIPES["diffuseit_image"]).finish.__name__
     ('estimated', 'colours_stretched')

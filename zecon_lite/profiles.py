@@ -169,15 +169,18 @@ class Models:
         return {name: both[name] for name in own}
 
     @contextmanager
-    def at_work(self, shape: tuple[int, ...], knobs: Mapping[str, bool] | None = None) -> Iterator[None]:
+    def at_work(
+        self, shape: tuple[int, ...], knobs: Mapping[str, bool] | None = None, guided: bool = True
+    ) -> Iterator[None]:
         """A run on pictures of this shape: `memory` counts its peak; what it may rest afterwards, rests.
 
         knobs: what else can be turned to need less -> whether it is still unturned; without it, the number of pictures.
+        guided: whether there are gradients; else no saving helps.
         Raises MemoryError, saying what would need less, when there is not enough.
         """
         if knobs is None:
             knobs = {f"batch=1 or --batch 1, instead of {shape[0]} pictures at once": shape[0] > 1}
-        knobs = {**knobs, "load_models(..., saving=LOW_MEMORY) or --low-memory": self.saving != LOW_MEMORY}
+        knobs = {**knobs, "load_models(..., saving=LOW_MEMORY) or --low-memory": guided and self.saving != LOW_MEMORY}
         restart_peak(self.device)
         try:
             with naming_the_knob(self.device, shape, knobs):

@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from matplotlib.figure import Figure
 from measure import (
     ASSETS,
@@ -24,7 +25,6 @@ from measure import (
     elsewhere,
     hashes,
     markdown,
-    minus,
     place,
     read_csv,
     side_of_zero,
@@ -173,7 +173,8 @@ def lines(measured: Mapping, names: Mapping[tuple[str, str], str]) -> list[dict[
         for key in MEASURES:
             numbers = dict(zip(("mean", "low", "high"), row["overall"][key], strict=True))
             if name != OWN and name not in BOUNDS:
-                ends = [round(x, 4) for x in minus(measured["rows"], name, OWN, key)]
+                one, other = (torch.tensor(measured["rows"][row]["by_scene"][key]) for row in (name, OWN))
+                ends = [round(x, 4) for x in metrics.interval(one - other, torch.arange(len(one)))]
                 numbers |= dict(zip(COLUMNS[7:10], ends, strict=True))
             found.append({**what, "measure": key, **numbers, **run})
         found.append({**what, "measure": SECONDS, "mean": "" if row[SECONDS] is None else row[SECONDS], **run})

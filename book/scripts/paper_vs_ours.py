@@ -24,11 +24,12 @@ def read() -> list[dict[str, str]]:
 
 
 def measured(file: str, key: str) -> str:
-    """What stands in a file of measurements under "name/name/name", in three digits; of a list, its mean.
+    """What stands in a file of measurements under "name/name/name", in three digits; of several numbers, their mean.
 
     Raises KeyError where there is no such key.
     """
     found = reduce(lambda part, name: part[name], key.split("/"), json.loads((ASSETS / file).read_text("utf-8")))
+    found = list(found.values()) if isinstance(found, dict) else found
     return f"{sum(found) / len(found) if isinstance(found, list) else found:.3g}"
 
 

@@ -25,6 +25,7 @@ MODELS = partial(typer.Option, rich_help_panel="Size and models")
 
 SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}    # pictures in a folder
 FIT_HELP = "native keeps the shape, crop takes the centre square, pad works on the whole in a square."
+SEED_HELP = "The same seed gives the same picture; on a GPU, up to what guidance makes of the last digits."
 LOW_MEMORY_HELP = "Everything that saves memory, for more time; the picture is the same up to rounding."
 OUTPUT_HELP = (
     "File (.png, .jpg, .webp) or folder, which is made for several results; without it, PHOTO_PROMPT.png in the "
@@ -99,6 +100,19 @@ def prompts_in(file: Path) -> list[str]:
     if not prompts:
         raise ValueError(f"{file} holds no prompts: write one a line")
     return prompts
+
+
+def make_folder(output: Path | None, several: bool) -> None:
+    """Make the folder that several results go to, where it is not there yet and `output` names no picture.
+
+    Raises ValueError for a file of another kind, FileNotFoundError where the folder would lie in none.
+    """
+    if several and output is not None and not output.is_dir() and output.suffix.lower() not in SUFFIXES:
+        if output.exists():
+            raise ValueError(f"{output} is a file, and there are several results: name a folder, such as results/")
+        if not output.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {output.parent}: make it first, or save elsewhere")
+        output.mkdir()
 
 
 def keep_apart(targets: Sequence[Path], inputs: Sequence[Path | None]) -> None:

@@ -19,8 +19,10 @@ from .common import (
     MODELS,
     OUTPUT_HELP,
     RESULT,
+    SEED_HELP,
     Fit,
     keep_apart,
+    make_folder,
     plain_messages,
     targets_of,
     weights_of,
@@ -48,7 +50,7 @@ def edit(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help='What it shall show: "a photo of a tiger".')],
     output: Annotated[Path | None, RESULT("--output", "-o", metavar="PATH", help=OUTPUT_HELP)] = None,
     also: Annotated[list[str] | None, RESULT(metavar="TEXT", help=ALSO_HELP)] = None,
-    seed: Annotated[int, RESULT(metavar="N", help="The same seed gives the same picture; on a GPU, nearly.")] = 0,
+    seed: Annotated[int, RESULT(metavar="N", help=SEED_HELP)] = 0,
     source_prompt: Annotated[str | None, METHOD("--source-prompt", "-s", metavar="TEXT", help=SOURCE_HELP)] = None,
     method: Annotated[str, METHOD("--method", "-m", metavar="NAME", help="sds, dds, cds or cds_cut_roles.")] = "cds",
     iterations: Annotated[int | None, METHOD(min=1, metavar="N", help="Steps of the descent.")] = None,
@@ -84,6 +86,7 @@ def edit(
         if source_prompt is None and chosen.needs_source_prompt:
             raise ValueError(f'{method} compares with the source: say what it shows, as in --source-prompt "a cat"')
         prompts = [prompt, *(also or [])]
+        make_folder(output, len(prompts) > 1)
         targets = [t for text in prompts for t in targets_of(photo.stem, text, output, 1)]
         if len(targets) > len(set(targets)):    # one file named for several prompts
             targets = [t.with_stem(f"{t.stem}_{k}") for k, t in enumerate(targets)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,12 +25,19 @@ RECIPE_HELP = (
     "A recipe, or a method of `zecon-lite edit`, to score; may be repeated. Without it, --method and --adapter: "
     "sdedit, clip_guided and zecon."
 )
-METHOD_HELP = "A function of (source, prompts, seed) to score; may be repeated."
+METHOD_HELP = (
+    "A function of (source, prompts, seed) to score; may be repeated. Its pictures are kept with --cache alone, and "
+    "found again by its own file: after a change elsewhere, name another folder."
+)
 CURVE_HELP = "The recipe zecon with one loss at several weights; may be repeated."
 ADAPTER_HELP = "What `zecon-lite finetune` learnt for one style; repeated for others, all together are one row."
 PHOTOGRAPHS_HELP = "Score photographs, at most four, in place of scenes; nothing is known of their objects."
 COSTS_HELP = "Make one more picture of each, to count network passes and memory."
 STYLES_HELP = "all, or names with commas: pencil,comic."
+BATCH_HELP = (
+    "Pictures at once; fewer need less memory. Another number draws other noise: compare runs with the same number and "
+    "styles."
+)
 CACHE_HELP = "Where finished pictures are kept, so that an interrupted run goes on; without it, beside fetched weights."
 
 
@@ -51,7 +59,7 @@ def evaluate(
         "evaluation.json"
     ),
     cache: Annotated[Path | None, RESULT(metavar="FOLDER", help=CACHE_HELP)] = None,
-    batch: Annotated[int | None, MODELS(metavar="N", help="Pictures at once; fewer need less memory.")] = None,
+    batch: Annotated[int | None, MODELS(metavar="N", help=BATCH_HELP)] = None,
     profile: Annotated[str, MODELS(metavar="NAME", help="Which networks; tiny ships with the package.")] = "tiny",
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
     low_memory: Annotated[bool, MODELS("--low-memory", help=LOW_MEMORY_HELP)] = False,
@@ -60,6 +68,7 @@ def evaluate(
 
     The first two rows bound what can be had: the untouched source, and the scene truly redrawn.
     Style and object: how often a judge names the wanted ones; judges guide nothing. Intervals: 95 %, over scenes.
+    Seconds: the row that comes first also loads the networks.
 
     [bold]Examples[/]
 
@@ -86,6 +95,8 @@ def evaluate(
         )
         recipes = recipe or ([] if method or curve or adapter else RECIPES)
         rows = rows_of(models, recipes, method or [], curve or [], adapter or [])
+        if cache is None:
+            rows |= {name: replace(rows[name], settings="") for name in method or []}
         measured = compare(rows, asked, kept, costs)
         save(measured, output)
         _print(measured, asked)

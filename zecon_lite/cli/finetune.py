@@ -25,7 +25,7 @@ from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, SUFFIXES, keep_apar
 
 RANK_HELP = "Rank of the learnt changes (LoRA); the library peft is needed. Without it, all weights learn."
 PER_STEP_HELP = "Update after each step, with a gradient through that step alone: rougher, and more updates."
-SIDE_HELP = "Side of the squares in pixels; those the networks were trained on, unless you say so."
+SIDE_HELP = "Side of the squares in pixels; without it, that of the networks."
 DEGREE_HELP = "How much of each adapter, 0 to 1; once for all, or once for each."
 MIX_HELP = "Mix what the networks believe, as in the paper, not their weights: a network pass for each adapter."
 UNSEEN_HELP = "First redraw a picture from outside the network's world, such as a few strokes, N times from noise."
@@ -106,7 +106,6 @@ def apply(
     unseen: Annotated[int, METHOD(min=0, metavar="N", help=UNSEEN_HELP)] = 0,
     size: Annotated[int | None, MODELS(min=8, metavar="N", help="Short side of the result in pixels.")] = None,
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
-    low_memory: Annotated[bool, MODELS("--low-memory", help=LOW_MEMORY_HELP)] = False,
 ) -> None:
     """Give a photograph what one or several adapters have learnt.
 
@@ -127,7 +126,7 @@ def apply(
         profiles = sorted({adapter.about.get("profile", "tiny") for adapter in loaded})
         if len(profiles) > 1:
             raise ValueError(f"adapters must be of one profile to be used together; got {' and '.join(profiles)}")
-        models = load_models(profiles[0], device, saving=LOW_MEMORY if low_memory else Saving())
+        models = load_models(profiles[0], device)
         settings = journeys_of(loaded, FINETUNE.fitted_to(models))
         generator = torch.Generator().manual_seed(check_seed(seed))
         source = Framing(size or models.size, models.multiple).fitted(images.load(photo)).to(models.device)

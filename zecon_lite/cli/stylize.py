@@ -28,9 +28,11 @@ from .common import (
     MODELS,
     OUTPUT_HELP,
     RESULT,
+    SEED_HELP,
     SUFFIXES,
     Fit,
     keep_apart,
+    make_folder,
     names_of,
     photos_in,
     plain_messages,
@@ -64,7 +66,7 @@ def stylize(
     prompt_file: Annotated[Path | None, RESULT(metavar="FILE", help=PROMPTS_HELP)] = None,
     compare: Annotated[bool, RESULT("--compare", help="Put the source beside the result.")] = False,
     batch: Annotated[int, RESULT(min=1, metavar="N", help="How many results, each from its own noise.")] = 1,
-    seed: Annotated[int, RESULT(metavar="N", help="The same seed gives the same picture; on a GPU, nearly.")] = 0,
+    seed: Annotated[int, RESULT(metavar="N", help=SEED_HELP)] = 0,
     style: Annotated[Path | None, METHOD("--style", "-s", metavar="PICTURE", help=STYLE_HELP)] = None,
     recipe: Annotated[str | None, METHOD("--recipe", "-r", metavar="NAME", help=RECIPE_HELP)] = None,
     preset: Annotated[str | None, METHOD("--preset", "-p", metavar="NAME", help=PRESET_HELP)] = None,
@@ -110,14 +112,14 @@ def stylize(
             raise ValueError('the prompt is empty: say what the photograph shall look like, as in "a pencil sketch"')
         models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())    # read at first use
         known = None if preset is None else pick("preset", preset, PRESETS)
-        chosen = (known or pick("recipe", recipe or "zecon", RECIPES)).fitted_to(models)
+        chosen = pick("recipe", recipe or "zecon", RECIPES) if known is None else known.fitted_to(models)
         if known is not None and recipe is not None:
             raise ValueError(f"the preset {preset!r} says which recipe: leave --recipe {recipe} out")
         if known is not None and known.prompt is not None:
             prompts = prompts or [known.prompt]
         if source_prompt is None:
             source_prompt = "photo" if known is None else known.source_prompt
-        chosen = as_released(chosen) if released else chosen
+        chosen = (as_released(chosen) if released else chosen).fitted_to(models)
         given = weights_of(weight or [])
         chosen = chosen.changed(weights=given, steps=steps, skip=skip, strength=strength, returns=returns)
         painting = None if style is None else images.load(style)
@@ -215,12 +217,9 @@ def _jobs(
     """
     photos = photos_in(given)
     several = len(photos) * len(prompts) > 1 or any(path.is_dir() for path in given)
+    make_folder(output, several or count > 1)
     if several and output is not None and not output.is_dir():
-        if output.exists() or output.suffix.lower() in SUFFIXES:
-            raise ValueError(f"{output} is one file, and there are several results: name a folder, such as results/")
-        if not output.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {output.parent}: make it first, or save elsewhere")
-        output.mkdir()
+        raise ValueError(f"{output} is one file, and there are several results: name a folder, such as results/")
     jobs: list[_Job] = []
     taken: set[Path] = set()
     for photo, name in zip(photos, names_of(photos), strict=True):

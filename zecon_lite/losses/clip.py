@@ -172,8 +172,8 @@ class TemplateDirection:
     """DiffusionCLIP's text term: the mean `clip_direction_log` between source and picture, summed over the batch.
 
     prompt, source_prompt: the words that take the place of {} in each of `templates`; both directions are between
-    embeddings of unit length. views: None shows CLIP the square in the middle, shrunk
-    without antialiasing, as released; else both through the same views.
+    embeddings of unit length. views: None shows CLIP the square in the middle, shrunk without antialiasing, as
+    released; else both through the same views.
     floor: see `clip_direction`. The released code has none and relies on its reconstruction being imperfect.
     """
 

@@ -74,6 +74,8 @@ class Run:
     seen: int = 0
     seconds: float = 0.0
     begun: int = 0  # how many had been seen when the run went on from weights that were published
+    anew: bool = False  # from random weights, whatever was published
+    runs: list[dict[str, Any]] = field(default_factory=list)  # how far each earlier run went, and with what
     log: list[tuple[int, float]] = field(default_factory=list)
 
     @classmethod
@@ -85,7 +87,7 @@ class Run:
         budget = args.samples or (math.inf if args.minutes else samples)
         return cls(
             name, network, shards, device, budget, args.minutes or math.inf, args.batch or batch, args.rate or rate,
-            args.seed,
+            args.seed, anew=args.anew,
         )
 
     def __post_init__(self) -> None:
@@ -96,14 +98,16 @@ class Run:
         )
         self.checkpoint = CHECKPOINTS / f"{self.name}.pt"
         committed = WEIGHTS / f"{self.name}.safetensors"
+        saved = {}
         if self.checkpoint.exists():
             saved = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
+        if saved and not (self.anew and saved.get("begun", 0)):    # from nothing, or nobody minds
             self.network.load_state_dict(saved["network"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.ema, self.seen, self.seconds = saved["ema"], saved["seen"], saved["seconds"]
-            self.begun = saved.get("begun", 0)
+            self.begun, self.runs = saved.get("begun", 0), saved.get("runs", [])
             self.log = [tuple(entry) for entry in saved["log"]]
-        elif committed.exists():
+        elif committed.exists() and not self.anew:
             weights = load_file(committed)
             kept = {
                 k.removeprefix("network."): v.float()
@@ -114,7 +118,9 @@ class Run:
             self.ema.update({k: v.to(self.device) for k, v in kept.items()})
             card = json.loads(committed.with_suffix(".json").read_text())
             self.seen, self.seconds = card["samples_seen"], card["seconds"]
-            self.begun = self.seen
+            self.begun, self.log = self.seen, [tuple(entry) for entry in card["loss_log"]]
+            known = {key: card[key] for key in ("seed", "batch", "device")}
+            self.runs = card.get("runs", [{"samples_seen": self.seen, **known}])
 
     def train(self, loss_of: Callable[[Tensor, Tensor, torch.Generator], Tensor], photos: float = 0.5) -> None:
         """Take optimiser steps until the budget is used. loss_of(images, labels, generator) -> scalar."""
@@ -124,6 +130,12 @@ class Run:
         def used() -> float:
             """How much of the budget, 0 to 1."""
             return min(1.0, max(self.seen / self.samples, (time.monotonic() - begun) / (60 * self.minutes)))
+
+        if used() >= 1:
+            raise ValueError(
+                f"{self.name} has seen {self.seen} samples, and {self.samples:.0f} are asked for: ask for more with "
+                "--samples, for some --minutes, or begin from nothing with --anew"
+            )
 
         def note() -> None:
             self.log.append((self.seen, torch.stack(recent).mean().item()))
@@ -177,10 +189,18 @@ class Run:
             "seen": self.seen,
             "seconds": self.seconds,
             "begun": self.begun,
+            "runs": self.history(),
             "log": [list(entry) for entry in self.log],
         }
         with replacing(self.checkpoint) as partial:
             torch.save(state, partial)
+
+    def history(self) -> list[dict[str, Any]]:
+        """How far each run went, in samples seen, and with what seed, batch and device; this one last."""
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+        this = {"seed": self.seed, "batch": self.batch, "device": device}
+        same = self.runs and this.items() <= self.runs[-1].items()    # the same run goes on
+        return [*(self.runs[:-1] if same else self.runs), {"samples_seen": self.seen, **this}]
 
     def averaged(self) -> Any:
         """The network with its averaged weights, in evaluation mode."""
@@ -193,21 +213,21 @@ class Run:
         path = WEIGHTS / f"{self.name}.safetensors"
         card_path = path.with_suffix(".json")
         old = json.loads(card_path.read_text())["scores"].get(decides) if card_path.exists() else None
-        if old is not None and (old > scores[decides]) == higher and old != scores[decides]:
+        new = round(scores[decides], 5)    # as the card tells it
+        if old is not None and (new == old or (old > new) == higher):
             print(f"{self.name}: {decides} {scores[decides]:.4f} does not beat {old:.4f}; the old weights stay")
             return
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in self.averaged().state_dict().items()}
         tensors = {k: v.contiguous().cpu() for k, v in tensors.items()}
+        runs = self.history()
         text = json.dumps(
             {
                 "name": self.name,
                 "parameters": sum(p.numel() for p in self.network.parameters()),
                 "data": f"style world, {len(self.shards.images)} pictures of {SIZE} px",
-                "samples_seen": self.seen,
                 "seconds": round(self.seconds),
-                "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU",
-                "seed": self.seed,
-                "batch": self.batch,
+                **runs[-1],    # the last run's seed, batch and device
+                "runs": runs,
                 "scores": {k: round(v, 5) for k, v in scores.items()},
                 "licence": LICENCE,
                 **card,
@@ -554,6 +574,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("name", choices=TRAINERS)
     parser.add_argument("--samples", type=int, help="how many pictures to see in all, resumed runs included")
     parser.add_argument("--minutes", type=float, help="how long this run may take, in place of --samples or beside it")
+    parser.add_argument("--anew", action="store_true", help="from random weights, whatever was trained before")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--rate", type=float, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
@@ -568,7 +589,10 @@ def main(argv: list[str] | None = None) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)  # initial weights only; every draw after that has its own generator
-    TRAINERS[args.name](args, torch.device(args.device))
+    try:
+        TRAINERS[args.name](args, torch.device(args.device))
+    except (FileNotFoundError, ValueError) as error:    # what a sentence can mend
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

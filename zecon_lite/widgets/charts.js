@@ -25,6 +25,9 @@ export function nearest(points, [x, y]) {
   return away.indexOf(Math.min(...away));
 }
 
+// Three digits, without an exponent where there is no need for one.
+export const told = (value) => (value === null ? "none" : String(Number(value.toPrecision(3))).replace("-", "−"));
+
 export const clamped = (value, low, high) => Math.min(Math.max(value, low), high);
 
 // Whether a key is meant for the browser or the system: Alt with an arrow goes back a page. Shift stays ours.

@@ -45,7 +45,6 @@ class Job(threading.Thread):
         self.notes: list[str] = []
         self._stopping = threading.Event()
         self._times: list[float] = []
-        self._last: Step | None = None
 
     def stop(self) -> None:
         """Ask the run to end; it does so after the step that it is at, also on the way towards noise."""
@@ -85,8 +84,8 @@ class Job(threading.Thread):
 
     def _step(self, step: Step) -> None:
         self._heed()
-        begun_again = self._last is not None and step.i > self._last.i
-        self.done, self._last = 1 if begun_again else self.done + 1, step
+        goes_on = self.done < self.total and self.settings.chosen.positions[self.done] == step.i
+        self.done = self.done + 1 if goes_on else 1    # else the recipe has begun again
         self._times.append(time.monotonic())
         self.on_step(self, step)
 

@@ -247,7 +247,7 @@ class _Chooser(widgets.VBox):
             again = {"name": "value", "old": name, "new": name, "owner": self.choice, "type": "change"}
             self.choice.notify_change(again)
         if seven:    # in both, so that the same file may come again
-            self.upload.value.clear()
+            self.upload.metadata = self.upload.data = []
             self.upload._counter = 0
         elif change.new:
             self.upload.value = ()

@@ -41,9 +41,6 @@ export function stepAt(fraction, steps, count) {
   return away.indexOf(Math.min(...away));
 }
 
-// Three digits, without an exponent where there is no need for one.
-export const told = (value) => (value === null ? "none" : String(Number(value.toPrecision(3))).replace("-", "−"));
-
 // "0.2 to 0.62": between what a curve runs.
 export function ends(values) {
   const known = values.filter((value) => value !== null);
@@ -65,7 +62,7 @@ const PACE = 500; // milliseconds that a step stays while the run plays
 const SCRUBBER = `
   <div class="zlw-controls">
     <button type="button" data-testid="play">Play</button>
-    <label class="zlw-run">Step <input type="range" min="0" step="1" data-testid="step"><output></output></label>
+    <label class="zlw-run">Step <input type="range" min="0" step="1" data-testid="step"><output aria-hidden="true"></output></label>
   </div>
   <div class="zlw-tracks"></div>
   <p class="zlw-told" data-testid="readout" aria-live="polite"></p>

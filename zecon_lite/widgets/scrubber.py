@@ -17,7 +17,7 @@ import traitlets
 from torch import Tensor
 
 from ..state import Step
-from .charts import joined, sheet
+from .charts import joined, sheet, within
 
 NOTE = (
     "The gradient is drawn in grey, for each step on its own scale: black where it is zero, white where it is largest. "
@@ -130,6 +130,11 @@ class StepScrubber(anywidget.AnyWidget):
             values=[{"name": name, "values": [_number(v) for v in curve]} for name, curve in values.items()],
             note=note,
         )
+
+    @traitlets.observe("steps")
+    def _still_in_range(self, change: Any) -> None:
+        """Of fewer steps the last one, where the chosen one is no longer there."""
+        self.step = within(self.step, self.steps)
 
     @traitlets.validate("step")
     def _in_range(self, proposal: dict[str, Any]) -> int:

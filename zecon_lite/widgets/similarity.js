@@ -109,7 +109,7 @@ const CANVAS = 512; // pixels of the longer side; the page scales it
 
 const PAGE = `
   <div class="zls-controls">
-    <label>Result <input type="range" min="0" step="1" data-testid="step"><output></output></label>
+    <label>Result <input type="range" min="0" step="1" data-testid="step"><output aria-hidden="true"></output></label>
     <label>Heat map <input type="range" min="0" max="100" value="65" data-testid="opacity"></label>
   </div>
   <div class="zls-columns"></div>

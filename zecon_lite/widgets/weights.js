@@ -54,7 +54,7 @@ export const named = (at, axes) => axes.map((axis, k) => `${axis.name} ${axis.va
 
 // "SSIM 0.41; mask IoU unknown": what a place has.
 export const scored = (index, scores) =>
-  scores.map(({ name, values }) => `${name} ${values[index] === null ? "unknown" : values[index].toFixed(2)}`).join("; ");
+  scores.map(({ name, values }) => `${name} ${values[index] === null ? "unknown" : told(values[index])}`).join("; ");
 
 // ---------------------------------------------------------------- the page
 
@@ -74,7 +74,7 @@ const PAGE = `
   <p class="zlw-hint" data-part="hint"></p>
   <p class="zlw-hint" data-part="caption"></p>`;
 
-const SLIDER = `<span></span> <input type="range" min="0" step="1" data-testid="setting"> <output></output>`;
+const SLIDER = `<span></span> <input type="range" min="0" step="1" data-testid="setting"> <output aria-hidden="true"></output>`;
 const LIST = `<span></span> <select data-testid="setting"></select>`;
 
 function render({ model, el }) {

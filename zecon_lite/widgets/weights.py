@@ -18,7 +18,7 @@ import traitlets
 from torch import Tensor
 
 from ..profiles import nearest
-from .charts import check_sources, joined, sheet
+from .charts import check_sources, joined, sheet, within
 
 _GRIDS = Path(__file__).parent / "grids"
 """Grids that come with the package; book/scripts/weight_grid.py makes them."""
@@ -104,6 +104,12 @@ class WeightExplorer(anywidget.AnyWidget):
         traits = json.loads(path.read_text(encoding="utf-8"))["traits"]
         return cls(sheet=path.with_suffix(".png").read_bytes(), **traits)
 
+    @traitlets.observe("axes")
+    def _still_in_range(self, change: Any) -> None:
+        """Of fewer values the last one, where the chosen one is no longer there."""
+        if len(self.selected) == len(self.axes):
+            self.selected = [within(k, axis["values"]) for k, axis in zip(self.selected, self.axes, strict=True)]
+
     @traitlets.validate("selected")
     def _one_for_each_axis(self, proposal: dict[str, Any]) -> list[int]:
         at, counts = proposal["value"], [len(axis["values"]) for axis in self.axes]
@@ -120,13 +126,14 @@ class WeightExplorer(anywidget.AnyWidget):
 
 def _axis(name: str, values: Sequence[object]) -> dict[str, Any]:
     """An axis as the page reads it. Numbers have an order, so they can be slid through and joined by a line."""
+    values = [value.item() if hasattr(value, "item") else value for value in values]    # NumPy's and torch's numbers
     ordered = all(isinstance(value, int | float) for value in values)
     return {"name": name, "values": [f"{v:g}" if ordered else str(v) for v in values], "ordered": ordered}
 
 
 def _numbers(values: Tensor) -> list[float | None]:
     """Scores in reading order as JSON can hold them: four digits, None where there is none."""
-    return [None if math.isnan(v) else round(v, 4) for v in values.detach().flatten().tolist()]
+    return [None if math.isnan(v) else float(f"{v:.4g}") for v in values.detach().flatten().tolist()]
 
 
 def _check(

@@ -8,10 +8,11 @@
   const PLACES = { webgpu: "on your graphics card", wasm: "on your processor" };
   const SOURCE_PROMPT = "photo";
   const FROM_FOLDER = "The networks cannot be loaded from a folder: serve the book, for instance with python -m http.server in its folder, and open it there.";
-  let worker, manifest, source = null, prompt = "", running = false, paused = false;
+  let worker, manifest, source = null, begun = null, running = false, paused = false, reading = false;
   let asked = 0; // pictures that were asked for: only the last one counts, however long each takes to read
 
   const say = (text) => { $("status").textContent = text; }; // read out: how things stand, not each step
+  const note = (text) => { $("note").textContent = text; };
   const count = (text) => { $("step").textContent = text; };
   const draw = (canvas, pixels) => {
     const side = manifest.recipe.size, image = new ImageData(side, side), plane = side * side;
@@ -39,28 +40,43 @@
 
   /** Reads a picture, a file or an image of the page; a run keeps the picture that it began with. */
   async function take(picture, name) {
-    if (running) return;
-    const turn = ++asked, late = () => turn !== asked || running;
+    if (running) return note("The run keeps the picture that it began with: stop it first, then choose.");
+    const turn = ++asked;
+    reading = true; // no run may begin with the picture of before
+    say(`Reading ${name} ...`);
+    buttons();
+    let pixels = null;
     try {
       await picture.decode?.(); // an image of the page may still be on its way
       const bitmap = await createImageBitmap(picture);
-      if (!late()) taken(fitted(bitmap), picture, name);
+      pixels = fitted(bitmap);
       bitmap.close();
-    } catch {
-      if (!late()) say(`${name} could not be read as a picture: take a PNG, JPEG or WebP file.`);
-    }
+    } catch { /* told below */ }
+    if (turn !== asked) return;
+    reading = false;
+    if (pixels) return taken(pixels, picture, name);
+    say(`${name} could not be read as a picture: take a PNG, JPEG or WebP file.`);
+    buttons();
   }
 
   function taken(pixels, picture, name) {
     source = pixels;
     paused = false; // what was stopped was a run of another picture
+    fresh();
+    for (const button of $("pictures").children) button.setAttribute("aria-pressed", button.firstChild === picture);
+    say(`${name}, cut to a square of ${manifest.recipe.size} pixels. Ready.`);
+    buttons();
+  }
+
+  /** Nothing has been made of the source yet. */
+  function fresh() {
     draw($("before"), source);
     draw($("after"), source);
     $("download").disabled = true;
-    for (const button of $("pictures").children) button.setAttribute("aria-pressed", button.firstChild === picture);
-    say(`${name}, cut to a square of ${manifest.recipe.size} pixels. Ready.`);
+    $("progress").value = 0;
+    $("losses").textContent = "";
     count("");
-    buttons();
+    note("");
   }
 
   function offer({ name, file }) {
@@ -78,9 +94,9 @@
   // ---------------------------------------------------------------------------------------------------- the controls
 
   function buttons() {
-    $("run").disabled = !source || running;
+    $("run").disabled = !source || running || reading;
     $("stop").disabled = !running;
-    $("resume").disabled = !paused || running;
+    $("resume").disabled = !paused || running || reading;
     for (const control of [$("file"), ...$("pictures").children]) control.disabled = running;
   }
 
@@ -105,16 +121,40 @@
     if (words.join(" ") === SOURCE_PROMPT) return `The picture is taken for a ${SOURCE_PROMPT} already: say what else it should become, such as: a pencil sketch.`;
   }
 
+  /** What the bundled CLIP does not read of a prompt, in sentences. */
+  function unread(text, strange) {
+    const rest = zecon.words(text).slice(manifest.context_length - 2);
+    const told = strange.length ? [`The bundled CLIP does not know: ${strange.join(", ")}. It reads them as one unknown word.`] : [];
+    if (rest.length) told.push(`It has no room for so many words, and does not read: ${rest.join(" ")}. Make the prompt shorter.`);
+    return told.join(" ");
+  }
+
+  /** What the controls ask for. */
+  const settings = () => ({
+    prompt: $("prompt").value.trim(),
+    sourcePrompt: SOURCE_PROMPT,
+    skip: Number($("skip").value),
+    weights: { zecon: Number($("weight").dataset.unit) * 10 ** $("weight").value },
+    seed: Number($("seed").value) || 0,
+  });
+
   function start() {
-    const text = $("prompt").value.trim(), strange = zecon.unknownWords(text, manifest.vocabulary);
-    const why = refused(text, strange);
-    $("note").textContent = strange.length && !why ? `The bundled CLIP does not know: ${strange.join(", ")}. It reads them as one unknown word.` : "";
-    if (why) return say(why);
-    prompt = text;
-    $("download").disabled = true;
-    $("progress").value = 0;
-    const weights = { zecon: Number($("weight").dataset.unit) * 10 ** $("weight").value };
-    go({ start: { source, prompt, sourcePrompt: SOURCE_PROMPT, skip: Number($("skip").value), weights, seed: Number($("seed").value) || 0 } });
+    const wanted = settings(), strange = zecon.unknownWords(wanted.prompt, manifest.vocabulary);
+    const why = refused(wanted.prompt, strange);
+    if (why) {
+      note("");
+      return say(why);
+    }
+    fresh();
+    note(unread(wanted.prompt, strange));
+    begun = wanted;
+    go({ start: { source, ...wanted } });
+  }
+
+  function resume() {
+    const changed = JSON.stringify(settings()) !== JSON.stringify(begun);
+    if (changed) note("This run goes on as it began. Run takes the controls as they are now.");
+    go({ resume: true });
   }
 
   function go(message) {
@@ -143,6 +183,7 @@
   // ------------------------------------------------------------------------------------------------------ the worker
 
   function received({ data }) {
+    if (data.reading) count(`Reading ${data.reading} ...`);
     if (data.read) count(`${data.read}, ${(data.bytes / 1e6).toFixed(1)} MB`);
     if (data.engine) $("engine").textContent = `Runs ${PLACES[data.engine]}${data.reason ? ", for the graphics card gave up" : ""}.`;
     if (data.reason) console.info(data.reason);
@@ -204,8 +245,10 @@
     if (file) take(file, file.name);
     target.value = ""; // so that the same file may come again
   };
-  root.ondragover = (event) => event.preventDefault();
+  const bringsFiles = (event) => event.dataTransfer.types.includes("Files"); // text goes where it is dropped
+  root.ondragover = (event) => { if (bringsFiles(event)) event.preventDefault(); };
   root.ondrop = (event) => {
+    if (!bringsFiles(event)) return;
     event.preventDefault();
     const [file] = event.dataTransfer.files;
     if (manifest && file) take(file, file.name);
@@ -213,12 +256,12 @@
   $("skip").oninput = $("weight").oninput = sliders;
   $("run").onclick = start;
   $("stop").onclick = () => worker.postMessage({ stop: true });
-  $("resume").onclick = () => go({ resume: true });
+  $("resume").onclick = resume;
   $("compare").oninput = () => $("after").style.setProperty("--shown", `${$("compare").value}%`);
   $("download").onclick = () => $("after").toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = `${prompt.replace(/\W+/g, "-")}.png`;
+    link.download = `${begun.prompt.replace(/\W+/g, "-")}.png`;
     link.click();
     URL.revokeObjectURL(link.href);
   });

@@ -8,6 +8,7 @@ const SCRIPTS = { webgpu: "ort.jspi.min.js", wasm: "ort.wasm.min.js" };
 let networks, manifest, engine, settings, steps = null, stopped = false;
 
 async function read(name) {
+  postMessage({ reading: name });
   const response = await fetch(name);
   if (!response.ok) throw new Error(`${name} could not be read (${response.status})`);
   const bytes = new Uint8Array(await response.arrayBuffer());
@@ -29,6 +30,7 @@ async function load(on) {
   ort.env.wasm.numThreads = 1; // more need headers that a plain web server does not send
   ort.env.logLevel = "error";
   manifest = JSON.parse(new TextDecoder().decode(await read("manifest.json")));
+  postMessage({ reading: "the program that runs the networks" });
   networks = await zecon.loadNetworks(ort, manifest, read, engine);
 }
 
