@@ -268,6 +268,29 @@ def test_a_method_that_cannot_be_called_is_refused(folder, spec, message):
         of_method(spec)
 
 
+def test_a_method_that_fails_says_where_and_one_written_in_c_is_refused(folder, asked):
+    row = of_function(lambda source, prompts, seed: int("none"), "mine")
+    with pytest.raises(RuntimeError, match="mine failed on 4 pictures with the seed 7") as told:
+        row.make(asked.pictures, 7)
+    assert isinstance(told.value.__cause__, ValueError), "the method's own traceback stays"
+    with pytest.raises(ValueError, match="torch:clamp does not say what it takes: wrap it in a function of your own"):
+        of_method("torch:clamp")
+    (folder / "torn.py").write_text("def restyle(")
+    with pytest.raises(ValueError, match="the module 'torn' cannot be imported: SyntaxError"):
+        of_method("torn:restyle")
+
+
+def test_settings_hold_no_address_and_changed_networks_of_our_name_are_never_stored():
+    pytest.importorskip("diffusers")
+    models = load_models("tiny", "cpu")
+    for name in ("cds", "sds"):
+        assert " at 0x" not in of_edit(name, models).settings and "source_anchored" in of_edit(name, models).settings
+    models.profile = replace(models.profile, size=32)
+    assert not of_recipe("zecon", models).settings
+    models.profile = replace(models.profile, name="mine")
+    assert of_recipe("zecon", models).settings
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -240,15 +240,17 @@ def plain(text):
     return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", text))
 
 
-def test_evaluate_writes_the_json_prints_the_table_and_keeps_the_pictures(folder):
-    done = run("--method", "mine:negative", "--scenes", 2, "--seeds", 1, "--styles", "neon, pencil", "-o", "out.json")
+def test_evaluate_writes_the_json_prints_the_table_and_keeps_the_pictures_where_asked(folder):
+    asked = ["--method", "mine:negative", "--scenes", 2, "--seeds", 1, "--styles", "neon, pencil", "-o", "out.json"]
+    assert run(*asked).exit_code == 0 and not list((folder / "home").rglob("*.npz"))    # weights of theirs may change
+    done = run(*asked, "--cache", "kept")
     assert done.exit_code == 0, (done.stderr, done.exception)
     found = json.loads((folder / "out.json").read_text())
     assert list(found["rows"]) == ["source", "truth", "mine:negative"] and found["styles"] == ["neon", "pencil"]
     said = plain(done.stdout)
     assert "2 held-out scenes x 2 styles x 1 seeds" in said and "mine:negative" in said and "saved out.json" in said
     assert f"{found['rows']['truth']['overall']['mask_iou'][0]:.2f}" in said
-    assert len(list((folder / "home/evaluation").glob("*.npz"))) == 1
+    assert len(list((folder / "kept").glob("*.npz"))) == 1
 
 
 def test_without_a_name_three_recipes_are_scored(folder, monkeypatch):

@@ -349,12 +349,21 @@ def test_the_time_left_is_the_mean_of_the_steps_so_far(models, monkeypatch):
     work = job.Job(Panel(models, source=picture(5)).settings, lambda *_: None, lambda *_: None)
     assert work.total == len(RECIPES["zecon"].fitted_to(models).positions)
     told = []
-    for i in (21, 20, 19):
+    for i in (22, 21, 20):
         work._step(Step(i, 0, None, None))
         told.append(work.seconds_left)
     assert told == [None, (work.total - 2) * 2.0, (work.total - 3) * 3.0]
-    work._step(Step(21, 0, None, None))                 # a recipe that began again
+    work._step(Step(22, 0, None, None))                 # a recipe that began again
     assert work.done == 1
+
+
+def test_a_run_that_goes_back_up_is_counted_on(models):
+    recipe = replace(RECIPES["zecon"].fitted_to(models), steps=8, skip=1, returns=2)
+    work = job.Job(Panel(models, source=picture(5), recipe=recipe).settings, lambda *_: None, lambda *_: None)
+    for n, i in enumerate(recipe.positions, start=1):
+        work._step(Step(i, 0, None, None))
+        assert work.done == n
+    assert work.done == work.total
 
 
 def test_the_code_says_when_it_is_no_longer_that_of_the_picture(models, made_up):

@@ -320,7 +320,8 @@ def of_method(spec: str) -> Row:
     try:
         module = import_module(module_name)
     except Exception as error:    # whatever a module of somebody's raises, a syntax error included
-        raise ValueError(f"the module {module_name!r} cannot be imported: {type(error).__name__}: {error}") from error
+        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        raise ValueError(f"the module {module_name!r} cannot be imported: {kind}{error}") from error
     if not hasattr(module, function_name):
         raise ValueError(f"the module {module_name!r} has no {function_name!r}; {nearest(function_name, vars(module))}")
     source = getattr(module, "__file__", None)

@@ -20,6 +20,7 @@ from browser import find_browser, serve, visit
 
 HTML, TARGET = ROOT / "build/_build/html", ROOT / "build/zecon_lite.pdf"
 NOTE = "On the page of the book, this figure answers to mouse and keyboard."
+ELSEWHERE = "Here stand the controls, on the page of the book that is read in a browser."
 # Every widget stands where its script tag is, once it has been drawn.
 DRAWN = """() => {
   const tags = document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]');
@@ -48,6 +49,8 @@ def opened(page: Page, address: str) -> str:
     page.wait_for_load_state("networkidle")
     page.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
     page.wait_for_function(DRAWN, timeout=120_000)
+    page.evaluate("""(text) => document.getElementById("zecon-browser")?.replaceWith(
+      Object.assign(document.createElement("p"), { textContent: text }))""", ELSEWHERE)
     return page.locator(".bd-article h1").first.inner_text().rstrip("#").strip()
 
 

@@ -51,7 +51,7 @@ test("lines join what differs in one setting that has an order, and know the cho
 test("a place and its scores are told in words", () => {
   assert.equal(weights.named([1, 2, 0], axes), "start 21, weight 1, style oil");
   const scores = [{ name: "SSIM", values: [0.125, 0.5] }, { name: "mask", values: [null, 1] }];
-  assert.equal(weights.scored(0, scores), "SSIM 0.125; mask unknown");
+  assert.equal(weights.scored(0, scores), "SSIM 0.13; mask unknown");
   assert.equal(weights.scored(1, scores), "SSIM 0.50; mask 1.00");
 });
 

@@ -52,9 +52,12 @@ export function lines(at, axes) {
 // "start 14, ZeCon weight 0.02, style pencil": where a place is.
 export const named = (at, axes) => axes.map((axis, k) => `${axis.name} ${axis.values[at[k]]}`).join(", ");
 
+// "0.41", "0.0023": a score in two digits behind the point, a small one in three that count.
+const score = (value) => (Math.abs(value) < 0.1 ? told(value) : value.toFixed(2));
+
 // "SSIM 0.41; mask IoU unknown": what a place has.
 export const scored = (index, scores) =>
-  scores.map(({ name, values }) => `${name} ${values[index] === null ? "unknown" : told(values[index])}`).join("; ");
+  scores.map(({ name, values }) => `${name} ${values[index] === null ? "unknown" : score(values[index])}`).join("; ");
 
 // ---------------------------------------------------------------- the page
 
