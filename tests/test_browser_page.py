@@ -271,6 +271,54 @@ def test_the_last_picture_that_was_asked_for_is_taken_however_slow_another_is(ob
     assert [button.get_attribute("aria-pressed") for button in (slow, quick)] == ["false", "true"]
 
 
+def test_no_run_begins_while_a_picture_is_being_read(obedient):
+    obedient.evaluate("""() => {
+        const make = createImageBitmap;
+        const wait = (picture) => new Promise((resolve) => { window.read = () => resolve(make(picture)); });
+        window.createImageBitmap = wait;
+    }""")
+    part(obedient, "pictures").get_by_role("button").nth(1).click()
+    until(obedient, "Reading ")
+    assert "run" not in able(obedient, *CONTROLS)
+    obedient.wait_for_function("() => window.read")
+    obedient.evaluate("read()")
+    until(obedient, "Ready")
+    assert "run" in able(obedient, *CONTROLS)
+
+
+def test_words_for_which_there_is_no_room_are_told(obedient):
+    part(obedient, "prompt").fill("a cat on the floor by the house with flowers and a dark sky as a pencil sketch")
+    part(obedient, "run").click()
+    said = part(obedient, "note").inner_text()
+    assert "has no room for so many words, and does not read:" in said and said.rstrip().endswith("prompt shorter.")
+
+
+def test_a_run_that_goes_on_says_that_the_controls_have_changed_since(obedient):
+    for changed in (False, True):
+        part(obedient, "prompt").fill("a mosaic")
+        part(obedient, "run").click()
+        obedient.evaluate(STEP, False)
+        obedient.evaluate("answer({ stopped: true })")
+        until(obedient, "Stopped")
+        if changed:
+            part(obedient, "prompt").fill("a pencil sketch")
+        part(obedient, "resume").click()
+        assert ("goes on as it began" in part(obedient, "note").inner_text()) == changed
+        obedient.evaluate("answer({ ended: true })")
+        until(obedient, "Done")
+
+
+def test_nothing_of_the_last_run_stands_beside_another_picture(obedient):
+    part(obedient, "run").click()
+    obedient.evaluate(STEP, True)
+    obedient.evaluate("answer({ ended: true })")
+    until(obedient, "Done")
+    part(obedient, "pictures").get_by_role("button").nth(1).click()
+    until(obedient, "Ready")
+    assert part(obedient, "losses").inner_text() == part(obedient, "step").inner_text() == ""
+    assert part(obedient, "progress").evaluate("bar => bar.value") == 0
+
+
 def test_the_pictures_of_the_page_need_no_network_once_they_are_there(obedient):
     obedient.context.set_offline(True)
     part(obedient, "pictures").get_by_role("button").nth(2).click()

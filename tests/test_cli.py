@@ -201,6 +201,15 @@ def test_one_bad_file_in_a_folder_is_reported_and_the_others_go_on(photo, negati
     assert "2 of 4 failed, the others are saved: broken.png, a sketch; empty.jpg, a sketch" in said
 
 
+def test_several_results_make_the_folder_that_they_go_to(photo, negative):
+    assert run("stylize", photo, "a sketch", "--also", "a mosaic", "-o", "made").exit_code == 0
+    assert sorted(os.listdir("made")) == ["cat_a-mosaic.png", "cat_a-sketch.png"]
+    assert run("stylize", photo, "a sketch", "--batch", 2, "-o", "twice/").exit_code == 0
+    assert sorted(os.listdir("twice")) == ["cat_a-sketch_0.png", "cat_a-sketch_1.png"]
+    done = run("stylize", photo, "a sketch", "--batch", 2, "-o", "no/where")
+    assert done.exit_code == 2 and "there is no folder no: make it first" in plain(done.stderr)
+
+
 def test_a_folder_without_pictures_or_for_no_results_is_refused(folder, photo, negative):
     os.mkdir("none")
     done = run("stylize", "none", "a sketch")
