@@ -36,6 +36,29 @@ def _ddim(
     return a_prev.sqrt() * _x0(x, eps, a) + old * eps + sigma * noise
 
 
+def _two_levels(generator: torch.Generator) -> tuple[Tensor, ...]:
+    a_prev, a = levels(generator, 2)
+    return a, a_prev
+
+
+def _factors(a: Tensor, a_prev: Tensor, eta: float = 1.0) -> tuple[Tensor, Tensor]:
+    of_x = ((1 - a_prev - _sigma(a, a_prev, eta) ** 2) / (1 - a)).sqrt()
+    return a_prev.sqrt() - a.sqrt() * of_x, of_x
+
+
+def _came_back(generator: torch.Generator) -> tuple[Tensor, ...]:
+    x, originals = pictures(generator, 2)
+    return (0.3 + torch.rand((len(x), 1, 1, 1), generator=generator)) * x, originals
+
+
+def _error(x: Tensor, originals: Tensor) -> Tensor:
+    return (x - originals).square().mean((1, 2, 3))
+
+
+def _contrast(x: Tensor, originals: Tensor) -> Tensor:
+    return x.std((1, 2, 3)) / originals.std((1, 2, 3))
+
+
 def _walk_up(generator: torch.Generator) -> tuple[Tensor, ...]:
     a, a_next = levels(generator, 2)
     return *pictures(generator, 2), a, a_next
@@ -123,6 +146,29 @@ EXERCISES = (
         },
         "the DDIM step with the arrow turned round: take apart here, put together there.",
     ),
+    Exercise(
+        "ddim-factors",
+        _two_levels,
+        _factors,
+        {
+            "the factor of x is right; eps holds x0 too, and with a minus: what does it take from sqrt(a_prev)?": (
+                lambda a, a_prev: (a_prev.sqrt(), _factors(a, a_prev)[1])
+            ),
+            "the factor of x is right; in that of x0 the sign is turned: eps holds x0 with a minus.": (
+                lambda a, a_prev: (2 * a_prev.sqrt() - _factors(a, a_prev)[0], _factors(a, a_prev)[1])
+            ),
+            "these are the factors at eta = 0: at eta = 1 some of the noise is fresh, so less of it is old.": (
+                lambda a, a_prev: _factors(a, a_prev, eta=0.0)
+            ),
+            "these are the factors of x0 and of *eps*; put in what eps is, and collect anew.": (
+                lambda a, a_prev: (a_prev.sqrt(), _factors(a, a_prev)[1] * (1 - a).sqrt())
+            ),
+            "the two have changed places: the factor of x0 comes first.": (
+                lambda a, a_prev: _factors(a, a_prev)[::-1]
+            ),
+        },
+        "they are those of the posterior's mean: the step of DDIM at eta = 1 is the step of DDPM.",
+    ),
     Question(
         "doubled-steps",
         2.0,
@@ -133,6 +179,38 @@ EXERCISES = (
             1.0: "the curve stays the same, and Euler's polygon comes nearer to it with every corner.",
             0.5: "more steps, less error: say by what the error is divided.",
         },
+    ),
+    Exercise(
+        "error-contrast",
+        _came_back,
+        lambda x, originals: (_error(x, originals), _contrast(x, originals)),
+        {
+            "one number for each picture is wanted, twice: leave the batch out of the mean and of `std`.": (
+                lambda x, originals: ((x - originals).square().mean(), x.std() / originals.std())
+            ),
+            "the contrast is right; the error is its root, and the *squared* one is wanted.": (
+                lambda x, originals: (_error(x, originals).sqrt(), _contrast(x, originals))
+            ),
+            "the contrast is right; the error is the mean of absolute differences, not of squares.": (
+                lambda x, originals: ((x - originals).abs().mean((1, 2, 3)), _contrast(x, originals))
+            ),
+            "the contrast is right; the squares are added, and their mean is wanted.": (
+                lambda x, originals: (_error(x, originals) * x[0].numel(), _contrast(x, originals))
+            ),
+            "the error is right; the contrast is upside down: what comes back is measured by the original.": (
+                lambda x, originals: (_error(x, originals), _contrast(originals, x))
+            ),
+            "the error is right; the contrast is compared as a variance, and so it comes out squared.": (
+                lambda x, originals: (_error(x, originals), _contrast(x, originals) ** 2)
+            ),
+            "the error is right; that is the contrast as it stands. Wanted is how many times the original's it is.": (
+                lambda x, originals: (_error(x, originals), x.std((1, 2, 3)))
+            ),
+            "the error is right; you compare contrast channel by channel. Take all numbers of a picture together.": (
+                lambda x, originals: (_error(x, originals), (x.std((2, 3)) / originals.std((2, 3))).mean(1))
+            ),
+        },
+        "an error says how far from home; the contrast says something of the direction.",
     ),
     Exercise(
         "exact-inversion",

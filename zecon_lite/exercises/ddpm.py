@@ -67,6 +67,55 @@ def _energy(a: Tensor, mean_square: Tensor) -> Tensor:
     return a * mean_square + 1 - a
 
 
+def _guessed(generator: torch.Generator) -> tuple[Tensor, ...]:
+    a_prev, a = levels(generator, 2)
+    return *pictures(generator, 2), a, a_prev
+
+
+def _snr(a: Tensor) -> Tensor:
+    return a / (1 - a)
+
+
+def _squares(x0: Tensor, guess: Tensor) -> Tensor:
+    return (x0 - guess).square().sum((1, 2, 3))
+
+
+def _divergence(x0: Tensor, guess: Tensor, a: Tensor, a_prev: Tensor) -> Tensor:
+    return (_snr(a_prev) - _snr(a)) / 2 * _squares(x0, guess)
+
+
+def _among(generator: torch.Generator) -> tuple[Tensor, ...]:
+    known = 0.3 * torch.randn((5, 3, 4, 4), generator=generator)  # so faint that more than one counts
+    _, a = levels(generator, 2)
+    (noise,) = pictures(generator, 1)
+    return a.sqrt() * known[: len(noise)] + (1 - a).sqrt() * noise, a, known
+
+
+def _distances(x: Tensor, a: Tensor, known: Tensor) -> Tensor:
+    return (x[:, None] - a.sqrt() * known).square().sum((2, 3, 4))
+
+
+def _mean_picture(exponents: Tensor, known: Tensor, dim: int = 1) -> Tensor:
+    return torch.einsum("bk,kchw->bchw", exponents.softmax(dim), known)
+
+
+def _ideal(x: Tensor, a: Tensor, known: Tensor) -> Tensor:
+    return _mean_picture(-_distances(x, a, known) / (2 * (1 - a)), known)
+
+
+def _several(generator: torch.Generator) -> tuple[Tensor, ...]:
+    return (torch.randn((4, 3, 5, 6), generator=generator),)
+
+
+def _steps(x: Tensor, *dims: int) -> Tensor:
+    """The mean absolute difference of neighbours along each of the axes, added up."""
+    return torch.stack([x.diff(dim=dim).abs().mean() for dim in dims]).sum()
+
+
+def _roughness_and_spread(x: Tensor) -> tuple[Tensor, Tensor]:
+    return _steps(x, 2, 3), x.std(0).mean()
+
+
 EXERCISES = (
     Exercise(
         "v-from-eps",
@@ -136,6 +185,38 @@ EXERCISES = (
         "one step of ancestral sampling. The rest of the sampler is a loop.",
     ),
     Exercise(
+        "step-divergence",
+        _guessed,
+        _divergence,
+        {
+            "a divergence is never negative, yours is: which of the two levels has the larger SNR?": (
+                lambda x0, guess, a, a_prev: -_divergence(x0, guess, a, a_prev)
+            ),
+            "the half is missing; it comes from the 2 in the exponent of a Gaussian.": (
+                lambda x0, guess, a, a_prev: 2 * _divergence(x0, guess, a, a_prev)
+            ),
+            "the weight is right; a squared norm is the *sum* of a picture's squares, yours is their mean.": (
+                lambda x0, guess, a, a_prev: _divergence(x0, guess, a, a_prev) / x0[0].numel()
+            ),
+            "the weight is right, and one number for each picture is wanted: do not sum over the batch.": (
+                lambda x0, guess, a, a_prev: _divergence(x0, guess, a, a_prev).sum()
+            ),
+            "the weight is right; the norm is to be squared.": (
+                lambda x0, guess, a, a_prev: (_snr(a_prev) - _snr(a)) / 2 * _squares(x0, guess).sqrt()
+            ),
+            "SNR compares variances; yours compares the factors of picture and noise, their roots.": (
+                lambda x0, guess, a, a_prev: (_snr(a_prev).sqrt() - _snr(a).sqrt()) / 2 * _squares(x0, guess)
+            ),
+            "that is the difference of the levels; SNR is the picture's share over the noise's.": (
+                lambda x0, guess, a, a_prev: (a_prev - a) / 2 * _squares(x0, guess)
+            ),
+            "that is w_t, the weight of an error in the *noise*; here the error is in the picture.": (
+                lambda x0, guess, a, a_prev: _divergence(x0, guess, a, a_prev) / _snr(a)
+            ),
+        },
+        "each step is paid for the signal that it brings back, whatever schedule it belongs to.",
+    ),
+    Exercise(
         "best-multiple",
         _level_and_energy,
         _best_multiple,
@@ -160,5 +241,70 @@ EXERCISES = (
             ),
         },
         "nobody who knows only V of the world can say more about v. A network has to do better.",
+    ),
+    Exercise(
+        "ideal-denoiser",
+        _among,
+        _ideal,
+        {
+            "the weights that must add up to 1 are those of one noisy picture: your softmax runs over the batch.": (
+                lambda x, a, known: _mean_picture(-_distances(x, a, known) / (2 * (1 - a)), known, dim=0)
+            ),
+            "the sign is turned: the farthest picture gets the largest weight.": (
+                lambda x, a, known: _mean_picture(_distances(x, a, known) / (2 * (1 - a)), known)
+            ),
+            "x is compared with the pictures at their full strength, but it holds only a part of one.": (
+                lambda x, a, known: _mean_picture(-_distances(x, a, known / a.sqrt()) / (2 * (1 - a)), known)
+            ),
+            "a picture's squared distance is the *sum* over its numbers; with their mean all pictures look alike.": (
+                lambda x, a, known: _mean_picture(-_distances(x, a, known) / (2 * (1 - a) * known[0].numel()), known)
+            ),
+            "squared distances are measured by the noise's *variance*; you divide by its standard deviation.": (
+                lambda x, a, known: _mean_picture(-_distances(x, a, known) / (2 * (1 - a).sqrt()), known)
+            ),
+            "the weights are too sure of themselves: the 2 in the exponent of a Gaussian is missing.": (
+                lambda x, a, known: _mean_picture(-_distances(x, a, known) / (1 - a), known)
+            ),
+            "that is the nearest picture alone; wanted is the mean of all, each with its weight.": (
+                lambda x, a, known: known[_distances(x, a, known).argmin(dim=1)]
+            ),
+        },
+        "in a world of these pictures alone there is no better guess. What will it paint?",
+    ),
+    Exercise(
+        "roughness-spread",
+        _several,
+        _roughness_and_spread,
+        {
+            "the spread is right; ups and downs of neighbours cancel: no difference may count below zero.": (
+                lambda x: (x.diff(dim=2).mean() + x.diff(dim=3).mean(), x.std(0).mean())
+            ),
+            "the spread is right; only neighbours in a row are compared, those in a column are missing.": (
+                lambda x: (_steps(x, 3), x.std(0).mean())
+            ),
+            "the spread is right; only neighbours in a column are compared, those in a row are missing.": (
+                lambda x: (_steps(x, 2), x.std(0).mean())
+            ),
+            "the spread is right; of the two directions' means the sum is wanted, not the mean.": (
+                lambda x: (_steps(x, 2, 3) / 2, x.std(0).mean())
+            ),
+            "the spread is right; you compare channels as if they were rows; in (B, 3, H, W) they come second.": (
+                lambda x: (_steps(x, 1, 2), x.std(0).mean())
+            ),
+            "the roughness is right; the other is the deviation of all numbers together. Compare picture with picture, "
+            "place by place.": (
+                lambda x: (_steps(x, 2, 3), x.std())
+            ),
+            "the roughness is right; the other is the contrast *within* a picture. Compare picture with picture.": (
+                lambda x: (_steps(x, 2, 3), x.std((1, 2, 3)).mean())
+            ),
+            "the roughness is right; you compare the pictures' mean brightness alone, and they differ in more.": (
+                lambda x: (_steps(x, 2, 3), x.mean((1, 2, 3)).std())
+            ),
+            "the roughness is right; your deviation divides by B, torch.std by B - 1.": (
+                lambda x: (_steps(x, 2, 3), x.std(0, correction=0).mean())
+            ),
+        },
+        "how grainy each picture is, and how much they differ: two questions, and two ways to average.",
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -52,6 +54,28 @@ def _shares_exchanged(x: Tensor, x0: Tensor, a: Tensor, a_prev: Tensor) -> tuple
     beta = 1 - a / a_prev
     mean = (beta * x + (1 - beta).sqrt() * (1 - a_prev) * a_prev.sqrt() * x0) / (1 - a)
     return mean, beta * (1 - a_prev) / (1 - a)
+
+
+def _table(generator: torch.Generator) -> tuple[Tensor, int]:
+    length = 40 + int(torch.randint(40, (), generator=generator))
+    n = 2 * int(torch.randint(3, 8, (), generator=generator))  # even: no timestep lies half-way between two whole ones
+    return (1 - 0.1 * torch.rand(length, generator=generator, dtype=torch.float64)).cumprod(0), n
+
+
+def _at(alphas_cumprod: Tensor, timesteps: Iterable[int]) -> tuple[Tensor, Tensor]:
+    index = torch.tensor(list(timesteps))
+    return index, alphas_cumprod[index]
+
+
+def _respaced(alphas_cumprod: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    stride = (len(alphas_cumprod) - 1) / (n - 1)
+    return _at(alphas_cumprod, (round(k * stride) for k in range(n)))
+
+
+def _shares_picked(alphas_cumprod: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    timesteps, _ = _respaced(alphas_cumprod, n)
+    kept = alphas_cumprod / torch.cat([alphas_cumprod.new_ones(1), alphas_cumprod[:-1]])
+    return timesteps, kept[timesteps].cumprod(0)
 
 
 def _first_below(ratio: float, schedule: Schedule) -> float:
@@ -147,6 +171,43 @@ EXERCISES = (
             _first_below(1e-1, Schedule.linear()): "there is only ten times more noise than picture.",
         },
         rtol=1e-3,
+    ),
+    Exercise(
+        "respaced",
+        _table,
+        _respaced,
+        {
+            "the last timestep is missing: both ends stay, so n positions have n - 1 gaps between them.": (
+                lambda alphas_cumprod, n: _at(
+                    alphas_cumprod, (round(k * len(alphas_cumprod) / n) for k in range(n))
+                )
+            ),
+            "a whole stride stops short of the end: let the stride be a fraction, and round each timestep.": (
+                lambda alphas_cumprod, n: _at(
+                    alphas_cumprod, (k * ((len(alphas_cumprod) - 1) // (n - 1)) for k in range(n))
+                )
+            ),
+            "each timestep is rounded down; wanted is the nearest whole number.": (
+                lambda alphas_cumprod, n: _at(
+                    alphas_cumprod, (k * (len(alphas_cumprod) - 1) // (n - 1) for k in range(n))
+                )
+            ),
+            "the timesteps are right; you have picked *shares* and multiplied them anew; the steps between are lost. "
+            "Pick the levels.": _shares_picked,
+            "the timesteps are right; the levels do not lie on a straight line between the ends. Look them up.": (
+                lambda alphas_cumprod, n: (
+                    _respaced(alphas_cumprod, n)[0],
+                    alphas_cumprod[0] + (alphas_cumprod[-1] - alphas_cumprod[0]) * torch.arange(n) / (n - 1),
+                )
+            ),
+            "the levels are right, the timesteps are missing: return both, `timesteps, levels`.": (
+                lambda alphas_cumprod, n: _respaced(alphas_cumprod, n)[1]
+            ),
+            "the two have changed places: return `timesteps, levels`.": (
+                lambda alphas_cumprod, n: _respaced(alphas_cumprod, n)[::-1]
+            ),
+        },
+        "two short tables, and the shares follow by themselves. Nothing of the process has changed but where we look.",
     ),
     Question(
         "same-noise",
