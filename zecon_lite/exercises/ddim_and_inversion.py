@@ -42,7 +42,10 @@ def _two_levels(generator: torch.Generator) -> tuple[Tensor, ...]:
 
 
 def _factors(a: Tensor, a_prev: Tensor, eta: float = 1.0) -> tuple[Tensor, Tensor]:
-    of_x = ((1 - a_prev - _sigma(a, a_prev, eta) ** 2) / (1 - a)).sqrt()
+    return _put_together(a, a_prev, ((1 - a_prev - _sigma(a, a_prev, eta) ** 2) / (1 - a)).sqrt())
+
+
+def _put_together(a: Tensor, a_prev: Tensor, of_x: Tensor) -> tuple[Tensor, Tensor]:
     return a_prev.sqrt() - a.sqrt() * of_x, of_x
 
 
@@ -156,6 +159,9 @@ EXERCISES = (
             ),
             "the factor of x is right; in that of x0 the sign is turned: eps holds x0 with a minus.": (
                 lambda a, a_prev: (2 * a_prev.sqrt() - _factors(a, a_prev)[0], _factors(a, a_prev)[1])
+            ),
+            "what is left of the old noise is counted as a variance; a factor is its root.": (
+                lambda a, a_prev: _put_together(a, a_prev, (1 - a_prev - _sigma(a, a_prev, 1.0) ** 2) / (1 - a).sqrt())
             ),
             "these are the factors at eta = 0: at eta = 1 some of the noise is fresh, so less of it is old.": (
                 lambda a, a_prev: _factors(a, a_prev, eta=0.0)

@@ -301,6 +301,9 @@ EXERCISES = (
             "the roughness is right; you compare the pictures' mean brightness alone, and they differ in more.": (
                 lambda x: (_steps(x, 2, 3), x.mean((1, 2, 3)).std())
             ),
+            "the roughness is right; you average variances and take one root of the mean. Average the deviations.": (
+                lambda x: (_steps(x, 2, 3), x.var(0).mean().sqrt())
+            ),
             "the roughness is right; your deviation divides by B, torch.std by B - 1.": (
                 lambda x: (_steps(x, 2, 3), x.std(0, correction=0).mean())
             ),
