@@ -42,6 +42,24 @@ def _released(a: Tensor, a_next: Tensor) -> tuple[Tensor, Tensor]:
     return a.sqrt() + ((1 - a) * a_next).sqrt(), ((1 - a) * (1 - a_next)).sqrt()
 
 
+def _two_noises(generator: torch.Generator) -> tuple[object, ...]:
+    r = 0.2 + 0.6 * torch.rand((), generator=generator).item()
+    return *pictures(generator, 3), r, *levels(generator, 1)
+
+
+def _dialled(
+    source: Tensor, eps_inv: Tensor, eps_new: Tensor, r: float, a: Tensor, c: float | None = None
+) -> Tensor:
+    c = (1 - r**2) ** 0.5 if c is None else c
+    return a.sqrt() * source + (1 - a).sqrt() * (c * eps_inv + r * eps_new)
+
+
+def _plan(generator: torch.Generator) -> tuple[int, int]:
+    """A far start and a number of rounds: they share its network passes evenly, or one pass is missing for that."""
+    rounds, near, missing = (int(torch.randint(*ends, (), generator=generator)) for ends in ((3, 6), (5, 12), (0, 2)))
+    return rounds * (near + 1) - missing - 1, rounds
+
+
 def _latent(generator: torch.Generator) -> tuple[Tensor, ...]:
     return *pictures(generator, 2), *levels(generator, 1)
 
@@ -118,6 +136,31 @@ EXERCISES = (
         atol=0.5,
     ),
     Exercise(
+        "noise-dial",
+        _two_noises,
+        _dialled,
+        {
+            "with factors that add up to 1 the mixture is quieter than either noise: variances are what adds up.": (
+                lambda source, eps_inv, eps_new, r, a: _dialled(source, eps_inv, eps_new, r, a, 1 - r)
+            ),
+            "that is the *variance* left for the old noise; a factor enters the variance squared.": (
+                lambda source, eps_inv, eps_new, r, a: _dialled(source, eps_inv, eps_new, r, a, 1 - r**2)
+            ),
+            "the dial is turned round: at r = 0 nothing must be fresh.": (
+                lambda source, eps_inv, eps_new, r, a: _dialled(source, eps_new, eps_inv, r, a)
+            ),
+            "that is the mixture of the noises alone; the walk begins with a noisy *picture*.": (
+                lambda source, eps_inv, eps_new, r, a: _dialled(0 * source, eps_inv, eps_new, r, a) / (1 - a).sqrt()
+            ),
+            "the mixture is right; picture and noise want the roots of their shares, a and 1 - a.": (
+                lambda source, eps_inv, eps_new, r, a: (
+                    a * source + (1 - a).sqrt() * _dialled(0 * source, eps_inv, eps_new, r, a)
+                )
+            ),
+        },
+        "at r = 0 the way back leads home, at r = 1 it is SDEdit's start.",
+    ),
+    Exercise(
         "released-start",
         _two_levels,
         _released,
@@ -152,5 +195,25 @@ EXERCISES = (
             ),
         },
         "the latent with the picture taken out; the released code leaves it in.",
+    ),
+    Exercise(
+        "near-start",
+        _plan,
+        lambda far, rounds: (far + 1) // rounds - 1,
+        {
+            "your rounds take more passes together than the one; position 0 takes a step as well, and one cannot round "
+            "up.": lambda far, rounds: far // rounds,
+            "that is how many steps each round may take; asked is the position of the first of them.": (
+                lambda far, rounds: (far + 1) // rounds
+            ),
+            "you take one off for position 0 after you have lost it: count all steps before you divide.": (
+                lambda far, rounds: far // rounds - 1
+            ),
+            "a position is a whole number; what is left over is not enough for one more step in every round.": (
+                lambda far, rounds: (far + 1) / rounds - 1
+            ),
+        },
+        "the rounds share the passes of the far start; what they cannot share evenly is left over.",
+        rtol=0,
     ),
 )
