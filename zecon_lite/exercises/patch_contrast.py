@@ -33,6 +33,28 @@ def _slope(cosines: Tensor, tau: float, dim: int = 1) -> Tensor:
     return ((cosines / tau).softmax(dim) - torch.eye(len(cosines))) / (tau * len(cosines))
 
 
+def _maps(generator: torch.Generator) -> tuple[list[int], int]:
+    """The places of three layers, ever coarser, and a count that the finest has and the coarsest has not."""
+    fine = 8 * int(torch.randint(3, 7, (), generator=generator))
+    count = int(torch.randint((fine // 4) ** 2 + 1, (fine // 2) ** 2, (), generator=generator))
+    return [(fine // k) ** 2 for k in (1, 2, 4)], count
+
+
+def _guessing(places: list[int], count: int) -> float:
+    return sum(math.log(min(count, there)) for there in places)
+
+
+def _costs(generator: torch.Generator) -> tuple[Tensor, ...]:
+    """What 3 changes cost in 3 layers, (3, 3), then the untouched photo and another scene there, (3,) each; float64."""
+    zero = 0.3 + torch.rand(3, generator=generator, dtype=torch.float64)
+    other = zero + 1 + torch.rand(3, generator=generator, dtype=torch.float64)
+    return zero + torch.rand((3, 3), generator=generator, dtype=torch.float64), zero, other
+
+
+def _prices(loss: Tensor, zero: Tensor, other: Tensor) -> Tensor:
+    return (loss - zero) / (other - zero)
+
+
 EXERCISES = (
     Exercise(
         "patch-contrast",
@@ -100,5 +122,51 @@ EXERCISES = (
             ),
         },
         "the right place is pulled with the probability that it lacks, each rival pushed with what it wrongly has.",
+    ),
+    Exercise(
+        "loss-of-guessing",
+        _maps,
+        _guessing,
+        {
+            "a map gives no more places than it has: where `count` is larger, there are fewer answers to guess.": (
+                lambda places, count: len(places) * math.log(count)
+            ),
+            "only `count` places are drawn from a map that has more, and the exam is among those that are drawn.": (
+                lambda places, count: sum(math.log(there) for there in places)
+            ),
+            "each layer is an exam of its own, and their losses are added; you put all places into one exam.": (
+                lambda places, count: math.log(sum(min(count, there) for there in places))
+            ),
+            "that is the mean over the layers; the loss is their sum.": (
+                lambda places, count: _guessing(places, count) / len(places)
+            ),
+            "those are bits, logarithms to base 2; the loss is counted in nats.": (
+                lambda places, count: _guessing(places, count) / math.log(2)
+            ),
+        },
+        "a loss below it says that places are recognised; a coarse map adds the logarithm of all the places it has.",
+    ),
+    Exercise(
+        "scaled-price",
+        _costs,
+        _prices,
+        {
+            "the untouched photo does not get the price 0: its loss is `zero`, since even it is charged for rivals.": (
+                lambda loss, zero, other: loss / other
+            ),
+            "the untouched photo gets 0, but another scene does not get 1.": (
+                lambda loss, zero, other: (loss - zero) / other
+            ),
+            "the scale is turned: yours gives 1 to the untouched photo and 0 to another scene.": (
+                lambda loss, zero, other: 1 - _prices(loss, zero, other)
+            ),
+            "rows are changes and columns are layers: `zero` and `other` belong to the columns.": (
+                lambda loss, zero, other: _prices(loss.T, zero, other).T
+            ),
+            "each layer has a 0 and a 1 of its own; you scale all of them by the mean over the layers.": (
+                lambda loss, zero, other: _prices(loss, zero.mean(), other.mean())
+            ),
+        },
+        "now layers can be compared, whatever their losses are in nats.",
     ),
 )
