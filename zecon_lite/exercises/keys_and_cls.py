@@ -27,6 +27,39 @@ def _two_cls(generator: torch.Generator) -> tuple[Tensor, ...]:
     return tuple(torch.randn(batch, 8, generator=generator) for _ in range(2))
 
 
+def _qkv(generator: torch.Generator) -> tuple[Tensor]:
+    """What the layer `qkv` returns, (B, 1 + P, 3 D)."""
+    batch, tokens, width = torch.randint(4, 8, (3,), generator=generator).tolist()
+    return (torch.randn(batch, 1 + tokens, 3 * width, generator=generator),)
+
+
+def _keys_and_matrix(generator: torch.Generator) -> tuple[Tensor, ...]:
+    width = int(torch.randint(4, 8, (), generator=generator))
+    return tuple(torch.randn(rows, width, generator=generator, dtype=torch.float64) for rows in (10, width))
+
+
+def _parts(qkv: Tensor, rows: slice = slice(1, None)) -> Tensor:
+    return torch.stack(qkv.chunk(3, dim=-1))[:, :, rows]
+
+
+def _in_turn(qkv: Tensor) -> Tensor:
+    return qkv.unflatten(-1, (-1, 3)).movedim(-1, 0)[:, :, 1:]
+
+
+def _turned(keys: Tensor, matrix: Tensor) -> Tensor:
+    return keys @ torch.linalg.qr(matrix).Q.T
+
+
+def _other_signs(keys: Tensor, matrix: Tensor) -> Tensor:
+    q, r = torch.linalg.qr(matrix)
+    return keys @ (q * r.diag().sign()).T
+
+
+def _nearest_turn(keys: Tensor, matrix: Tensor) -> Tensor:
+    u, _, vh = torch.linalg.svd(matrix)
+    return keys @ (u @ vh).T
+
+
 def _cosines(keys: Tensor, normalise: bool = True) -> Tensor:
     keys = F.normalize(keys, dim=-1) if normalise else keys
     return keys @ keys.mT
@@ -100,5 +133,44 @@ EXERCISES = (
             -1.0: "that is the sign of the loss, not its slope.",
             2.0: "the slope is -2 (CLS - CLS before) / D, times how [CLS] depends on the picture; what is the bracket?",
         },
+    ),
+    Exercise(
+        "query-key-value",
+        _qkv,
+        _parts,
+        {
+            "row 0 of each is that of [CLS], which is no place: leave it out.": lambda qkv: _parts(qkv, slice(None)),
+            "you leave out the last place; [CLS] stands in front.": lambda qkv: _parts(qkv, slice(None, -1)),
+            "the three do not take turns, number by number: each fills one third of the last dimension.": _in_turn,
+            "the three are right, their order is not: as the layer's name has it, queries, keys, values.": (
+                lambda qkv: _parts(qkv)[[1, 0, 2]]
+            ),
+        },
+        "three descriptions of every place, from one layer.",
+    ),
+    Exercise(
+        "turned-keys",
+        _keys_and_matrix,
+        _turned,
+        {
+            "that is the matrix itself, which stretches as well as turns: take its Q.": (
+                lambda keys, matrix: keys @ matrix.T
+            ),
+            "you turn the other way: a key is a *row* here, and k becomes Q k.": (
+                lambda keys, matrix: keys @ torch.linalg.qr(matrix).Q
+            ),
+            "columns of length 1 are not enough: in a rotation they stand at right angles to each other, too.": (
+                lambda keys, matrix: keys @ F.normalize(matrix, dim=0).T
+            ),
+            "R is the part that stretches and shears; the turn is the other factor.": (
+                lambda keys, matrix: keys @ torch.linalg.qr(matrix).R.T
+            ),
+            "a turn, and as free of charge; but some columns have the other sign than those of `torch.linalg.qr`.": (
+                _other_signs
+            ),
+            "a turn, and as free of charge, the nearest to the matrix; wanted is its factor Q in Q R.": _nearest_turn,
+        },
+        "all lengths and all angles between the keys are what they were.",
+        rtol=1e-3,
     ),
 )
