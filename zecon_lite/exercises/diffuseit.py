@@ -26,6 +26,12 @@ def _covariances(generator: torch.Generator) -> tuple[Tensor, ...]:
     return tuple(torch.randn(40, 3, generator=generator, dtype=torch.float64).T.cov() + 0.1 * k for k in range(2))
 
 
+def _walk(generator: torch.Generator) -> tuple[Tensor, ...]:
+    """[CLS] of several steps (N, D), of the source and of the style picture (1, D) each, far from zero."""
+    count = int(torch.randint(3, 7, (), generator=generator))
+    return tuple(1 + torch.randn(rows, 8, generator=generator) for rows in (count, 1, 1))
+
+
 def _target(text: Tensor, source_text: Tensor, picture: Tensor, s: float = 0.4, i: float = 0.2) -> Tensor:
     return F.normalize(_raw_target(text, source_text, picture, s, i), dim=-1)
 
@@ -52,6 +58,23 @@ def _colour_map(s: Tensor, r: Tensor) -> Tensor:
     half = _root(s)
     back = torch.linalg.inv(half)
     return back @ _root(half @ r @ half) @ back
+
+
+def _way(cls: Tensor, source_cls: Tensor, style_cls: Tensor) -> tuple[Tensor, Tensor]:
+    gone, way = cls - source_cls, style_cls - source_cls
+    along = (gone * way).sum(-1) / way.square().sum(-1)
+    return along, (gone - along[:, None] * way).norm(dim=-1) / way.norm(dim=-1)
+
+
+def _way_by_lengths(cls: Tensor, source_cls: Tensor, style_cls: Tensor) -> tuple[Tensor, Tensor]:
+    along, aside = _way(cls, source_cls, style_cls)
+    length = (style_cls - source_cls).norm(dim=-1)
+    return length * along, length * aside
+
+
+def _way_by_cosines(cls: Tensor, source_cls: Tensor, style_cls: Tensor) -> tuple[Tensor, Tensor]:
+    along = F.cosine_similarity(cls - source_cls, style_cls - source_cls)
+    return along, (1 - along.square()).sqrt()
 
 
 EXERCISES = (
@@ -128,6 +151,26 @@ EXERCISES = (
             ),
         },
         "symmetric, positive, and A S A = R: the map that moves colours least.",
+    ),
+    Exercise(
+        "way-to-the-style",
+        _walk,
+        _way,
+        {
+            "subtract the source's [CLS] first: the way begins there, not at zero.": (
+                lambda cls, s, g: _way(cls, torch.zeros_like(s), g - s)
+            ),
+            "that counts from the style picture to the source.": lambda cls, s, g: _way(cls, g, s),
+            "those are lengths; give both in units of the way from source to style.": _way_by_lengths,
+            "cosine and sine tell the direction alone, however far [CLS] has gone.": _way_by_cosines,
+            "`along` is right; `aside` holds all that was gone. Take the part that lies along the way off it.": (
+                lambda cls, s, g: (_way(cls, s, g)[0], (cls - s).norm(dim=-1) / (g - s).norm(dim=-1))
+            ),
+            "`along` is right, `aside` is squared: take the root.": (
+                lambda cls, s, g: (_way(cls, s, g)[0], _way(cls, s, g)[1].square())
+            ),
+        },
+        "a distance from the source alone cannot tell towards from away; these two numbers can.",
     ),
     Question(
         "passes-of-the-transformer",
