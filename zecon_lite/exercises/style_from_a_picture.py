@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,6 +26,14 @@ def _embeddings(generator: torch.Generator) -> tuple[Tensor, ...]:
 
 def _two_clouds(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return torch.randn(7, 3, generator=generator), torch.randn(5, 3, generator=generator) + 0.5
+
+
+def _layers(generator: torch.Generator) -> tuple[tuple[Tensor, ...], ...]:
+    """Maps (B, C_k, H_k, W_k) of three layers, stronger from layer to layer, of two batches of pictures."""
+    return tuple(
+        tuple(2**k * torch.randn(2, 2 + 2 * k, high, wide, generator=generator).relu() for k in range(3))
+        for high, wide in ((3, 4), (5, 2))
+    )
 
 
 def _gram(features: Tensor) -> Tensor:
@@ -58,6 +68,21 @@ def _kernel_distance(f: Tensor, g: Tensor, power: int = 2, cross: float = 2.0) -
         return (a @ b.T).pow(power).mean()
 
     return mean(f, f) + mean(g, g) - cross * mean(f, g)
+
+
+def _by_layer(
+    maps: tuple[Tensor, ...], others: tuple[Tensor, ...], measure: Callable[[Tensor, Tensor], Tensor] = _gram_distance
+) -> Tensor:
+    """The mean over the pictures of a measure of two maps, for each layer: (K,)."""
+    return torch.stack([
+        torch.stack([measure(p, q) for p, q in zip(one, other, strict=True)]).mean()
+        for one, other in zip(maps, others, strict=True)
+    ])
+
+
+def _of_mean_grams(one: Tensor, other: Tensor) -> Tensor:
+    a, b = (torch.stack([_gram(picture) for picture in maps]).mean(0) for maps in (one, other))
+    return (a - b).square().mean()
 
 
 EXERCISES = (
@@ -136,6 +161,34 @@ EXERCISES = (
             ),
         },
         "matching Gram matrices is matching clouds of features, compared pair by pair.",
+    ),
+    Exercise(
+        "gram-by-layer",
+        _layers,
+        _by_layer,
+        {
+            "`flatten(1)` of a batch makes one row of each picture, and the matrix compares pictures with pictures: "
+            "keep the batch's dimension, each picture has a Gram matrix of its own.": (
+                lambda maps, others: torch.stack([_gram_distance(p, q) for p, q in zip(maps, others, strict=True)])
+            ),
+            "the Gram matrices are averaged over the batch before they are compared: two pictures that err in opposite "
+            "ways would cost nothing.": (
+                lambda maps, others: torch.stack([_of_mean_grams(p, q) for p, q in zip(maps, others, strict=True)])
+            ),
+            "divide each Gram matrix by the C H W of its own map: layers and pictures differ in size.": (
+                lambda maps, others: _by_layer(maps, others, _unscaled_distance)
+            ),
+            "take the mean over a matrix, not the sum: a layer with more features must not count more.": (
+                lambda maps, others: _by_layer(maps, others, lambda p, q: (_gram(p) - _gram(q)).square().sum())
+            ),
+            "take the mean over the pictures, not the sum.": (
+                lambda maps, others: len(maps[0]) * _by_layer(maps, others)
+            ),
+            "return one number for each layer, (K,); that is their mean.": (
+                lambda maps, others: _by_layer(maps, others).mean()
+            ),
+        },
+        "each layer speaks for itself, before a sum lets the loudest speak for all.",
     ),
     Question(
         "gram-numbers",
