@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,6 +32,26 @@ def _noisy(generator: torch.Generator) -> tuple[Tensor, ...]:
 def _rows(generator: torch.Generator) -> tuple[Tensor | float, ...]:
     tau = 0.05 + 0.1 * torch.rand((), generator=generator).item()
     return *(F.normalize(torch.randn(9, 5, generator=generator), dim=1) for _ in range(2)), tau
+
+
+def _range(generator: torch.Generator) -> tuple[int, int, int]:
+    """First and end of a range, and a number of stretches that leaves at least two timesteps over."""
+    first, n, length = (int(torch.randint(*ends, (), generator=generator)) for ends in ((20, 80), (3, 7), (50, 150)))
+    over = int(torch.randint(2, n, (), generator=generator)) if n > 3 else 2
+    return first, first + n * length + over, n
+
+
+def _stretches(first: int, end: int, n: int) -> list[tuple[int, int]]:
+    length, over = divmod(end - first, n)
+    edges = [first + k * length + min(k, over) for k in range(n + 1)]
+    return list(pairwise(edges))
+
+
+def _equal(first: int, end: int, n: int, last: int = 0) -> list[tuple[int, int]]:
+    """Stretches of one length, the remainder left out; the last one ends at `last`, if given."""
+    length = (end - first) // n
+    edges = [first + k * length for k in range(n + 1)]
+    return list(pairwise([*edges[:-1], last or edges[-1]]))
 
 
 EXERCISES = (
@@ -98,5 +120,29 @@ EXERCISES = (
             0.25: "the scale is divided by h w, so a smaller picture takes larger steps.",
             1.0: "2000 / (h w) depends on the sides: that is the trap.",
         },
+    ),
+    Exercise(
+        "stretches-of-time",
+        _range,
+        _stretches,
+        {
+            "`end` itself is never drawn: with your ends, the last timestep of every stretch is in none.": (
+                lambda first, end, n: [(a, b - 1) for a, b in _stretches(first, end, n)]
+            ),
+            "neighbouring stretches share a timestep: what one ends before, the next begins with.": (
+                lambda first, end, n: [(max(first, a - 1), b) for a, b in _stretches(first, end, n)]
+            ),
+            "you cut the timesteps from 0 on; the range begins at `first`.": (
+                lambda first, end, n: _stretches(0, end, n)
+            ),
+            "the last timesteps are in no stretch: the range cannot be cut evenly, and yours is cut short.": _equal,
+            "the remainder all goes to the highest stretch: no two may differ by more than one timestep.": (
+                lambda first, end, n: _equal(first, end, n, last=end)
+            ),
+            "no timestep is lost and none is in two; but the longer stretches stand higher up than they should.": (
+                lambda first, end, n: list(pairwise([first + k * (end - first) // n for k in range(n + 1)]))
+            ),
+        },
+        "each timestep is in one stretch, and in no other.",
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .grading import Exercise, Question
@@ -79,6 +80,20 @@ def _flattery(pool: Tensor, draws: Tensor) -> Tensor:
     return pool[draws].mean(2).max(1).values.mean() - pool.mean()
 
 
+# ------------------------------------------------------------------------------------------------- the pupil as judge
+
+
+def _embeddings(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Embeddings of six pictures and their prompts, alike in part and of all lengths."""
+    images, noise = torch.randn(2, 6, 5, generator=generator)
+    lengths = 0.5 + 2 * torch.rand(2, 6, 1, generator=generator)
+    return images * lengths[0], (images + noise) * lengths[1]
+
+
+def _own_prompt(images: Tensor, prompts: Tensor) -> Tensor:
+    return F.cosine_similarity(images, prompts, dim=1).mean()
+
+
 EXERCISES = (
     Question(
         "passes-of-zecon",
@@ -127,6 +142,32 @@ EXERCISES = (
             "you draw one straight line between the ends; the points in between were measured, too.": _straight_line,
         },
         "content is compared where the style is equal.",
+    ),
+    Exercise(
+        "own-prompt",
+        _embeddings,
+        _own_prompt,
+        {
+            "those are products of the embeddings as they come; the longer ones count more, which a cosine forbids.": (
+                lambda images, prompts: (images * prompts).sum(1).mean()
+            ),
+            "every picture is held against all prompts; only its own one counts.": (
+                lambda images, prompts: (F.normalize(images, dim=1) @ F.normalize(prompts, dim=1).T).mean()
+            ),
+            "the cosines run down the batch, one for each of the D numbers; wanted is one for each picture.": (
+                lambda images, prompts: F.cosine_similarity(images, prompts, dim=0).mean()
+            ),
+            "that is one cosine between two mean embeddings: take the mean of the cosines, not the cosine of means.": (
+                lambda images, prompts: F.cosine_similarity(images.mean(0), prompts.mean(0), dim=0)
+            ),
+            "that is the sum over the pictures; rows of a table may hold different numbers of them.": (
+                lambda images, prompts: len(images) * _own_prompt(images, prompts)
+            ),
+            "return one number for the row: there is one for each picture as it is.": (
+                lambda images, prompts: F.cosine_similarity(images, prompts, dim=1)
+            ),
+        },
+        "each picture is asked about its own prompt, and about no other.",
     ),
     Exercise(
         "best-of-eight",
