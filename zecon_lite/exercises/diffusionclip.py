@@ -104,6 +104,24 @@ def _passes(n: int, pictures: int, epochs: int) -> tuple[int, int, int, int]:
     return 2 * n * seen, seen, n * seen, n * seen
 
 
+# ------------------------------------------------------------------------------------- how much picture a latent holds
+
+
+def _falling(generator: torch.Generator) -> tuple[Tensor, float]:
+    """Cumulative products of alphas, falling towards 0, and a ratio of picture to noise."""
+    betas = 0.02 + 0.2 * torch.rand(_number(generator, 40, 60), generator=generator, dtype=torch.float64)
+    return (1 - betas).cumprod(0), 0.3 + 0.6 * torch.rand((), generator=generator).item()
+
+
+def _last(values: Tensor, ratio: float) -> int:
+    """The last position at which falling values are at least `ratio`."""
+    return int((values >= ratio).sum()) - 1
+
+
+def _latest(a: Tensor, ratio: float) -> int:
+    return _last((a / (1 - a)).sqrt(), ratio)
+
+
 EXERCISES = (
     Question(
         "training-pays",
@@ -187,5 +205,28 @@ EXERCISES = (
             ),
         },
         "half the passes and n times the updates: at the same learning rate that is another training altogether.",
+    ),
+    Exercise(
+        "latest-start",
+        _falling,
+        _latest,
+        {
+            "a and 1 - a are variances; the factors of picture and noise are their roots.": (
+                lambda a, ratio: _last(a / (1 - a), ratio)
+            ),
+            "one too late: timesteps count from 0, and at yours the picture has fallen below the ratio already.": (
+                lambda a, ratio: _latest(a, ratio) + 1
+            ),
+            "you hold the picture's factor alone against `ratio`; the noise has a factor, too.": (
+                lambda a, ratio: _last(a.sqrt(), ratio)
+            ),
+            "that is the timestep nearest to the ratio; the picture may have fallen below it there.": (
+                lambda a, ratio: int(((a / (1 - a)).sqrt() - ratio).abs().argmin())
+            ),
+            "that is the last timestep of all, which has most noise: is your ratio upside down?": (
+                lambda a, ratio: len(a) - 1
+            ),
+        },
+        "a latent from any earlier timestep holds still more of the picture.",
     ),
 )
