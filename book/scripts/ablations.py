@@ -20,6 +20,7 @@ from measure import (
     CURVE,
     GUIDING,
     _pictures,
+    apart,
     as_csv,
     draw,
     elsewhere,
@@ -173,8 +174,8 @@ def lines(measured: Mapping, names: Mapping[tuple[str, str], str]) -> list[dict[
         for key in MEASURES:
             numbers = dict(zip(("mean", "low", "high"), row["overall"][key], strict=True))
             if name != OWN and name not in BOUNDS:
-                one, other = (torch.tensor(measured["rows"][row]["by_scene"][key]) for row in (name, OWN))
-                ends = [round(x, 4) for x in metrics.interval(one - other, torch.arange(len(one)))]
+                change = apart(measured["rows"], name, OWN, key)
+                ends = [round(x, 4) for x in metrics.interval(change, torch.arange(len(change)))]
                 numbers |= dict(zip(COLUMNS[7:10], ends, strict=True))
             found.append({**what, "measure": key, **numbers, **run})
         found.append({**what, "measure": SECONDS, "mean": "" if row[SECONDS] is None else row[SECONDS], **run})

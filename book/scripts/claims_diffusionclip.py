@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, ROOT, draw, hashes, markdown, side_of_zero, student, write
+from measure import ASSETS, CACHE, ROOT, draw, hashes, markdown, minus, side_of_zero, student, write
 from torch import Tensor
 
 from zecon_lite import FINETUNE, Adapter, Denoiser, images, load_models, metrics, show, translate, tuned
@@ -143,9 +143,9 @@ def claims(measured: Mapping) -> list[tuple[str, str, tuple[float, float, float]
         (f"the less noise on the way, the better it does (t₀ = {STARTS[0]} against {STARTS[-1]})", "SSIM",
          apart(home[str(STARTS[0])], home[str(STARTS[-1])])),
         ("half the degree keeps more of the source", MEASURES["ssim_to_source"],
-         rows(measured, HALF, FULL, "ssim_to_source")),
+         minus(measured["rows"], HALF, FULL, "ssim_to_source")),
         ("the whole degree has more of the style", MEASURES["style_probability_b"],
-         rows(measured, FULL, HALF, "style_probability_b")),
+         minus(measured["rows"], FULL, HALF, "style_probability_b")),
     ]
 
 
@@ -157,7 +157,7 @@ def questions(measured: Mapping) -> list[tuple[str, str, tuple[float, float, flo
         return apart(torch.tensor([p[key] for p in pupils]).mean(0).tolist(), kept["original"][key])
 
     return [
-        *(("DiffusionCLIP scores higher than ZeCon", MEASURES[key], rows(measured, FULL, ZECON, key))
+        *(("DiffusionCLIP scores higher than ZeCon", MEASURES[key], minus(measured["rows"], FULL, ZECON, key))
           for key in SHOWN[:5]),
         ("tuned networks are worse at removing noise from scenes", "squared error", networks("denoising")),
         ("they carry a scene there and back less well than the original", "SSIM, original - tuned",
@@ -165,13 +165,8 @@ def questions(measured: Mapping) -> list[tuple[str, str, tuple[float, float, flo
         *(("from noise they make fewer photographs", f"p(photo), judge {letter.upper()}, original - tuned",
            negative(networks(f"photo_{letter}"))) for letter in "ab"),
         *(("ZeCon reaches another style less well on them", f"{MEASURES[key]}, original - tuned",
-           rows(measured, ZECON, BORROWED, key)) for key in ("style_probability_a", "style_probability_b")),
+           minus(measured["rows"], ZECON, BORROWED, key)) for key in ("style_probability_a", "style_probability_b")),
     ]
-
-
-def rows(measured: Mapping, one: str, other: str, key: str) -> tuple[float, float, float]:
-    """The difference of two rows' scores."""
-    return apart(*(measured["rows"][name]["by_scene"][key] for name in (one, other)))
 
 
 def apart(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:

@@ -13,7 +13,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-import torch
 from claims_diffusionclip import LESSONS, STYLES, learnt
 from matplotlib.figure import Figure
 from measure import (
@@ -24,9 +23,9 @@ from measure import (
     elsewhere,
     hashes,
     markdown,
+    minus,
     setup,
     side_of_zero,
-    student,
     with_seconds,
     without_seconds,
     write,
@@ -110,14 +109,10 @@ def told_setup(measured: Mapping) -> str:
 def difference(measured: Mapping, names: Sequence[str]) -> str:
     """Each method minus `zecon`, scene by scene, with the interval of the difference itself."""
     keys = ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "edge_f1", "mask_iou")
-    zecon, lines = measured["rows"]["zecon"]["by_scene"], []
+    lines = []
     for name in (name for name in names if name not in (*BOUNDS, "zecon")):
-        row, cells = measured["rows"][name]["by_scene"], []
-        for key in keys:
-            apart = torch.tensor(row[key]) - torch.tensor(zecon[key])
-            mean, low, high = student(apart)
-            cells.append(cell((mean, low, high)) + (" \\*" if side_of_zero(low, high) else ""))
-        lines.append([name, *cells])
+        each = [minus(measured["rows"], name, "zecon", key) for key in keys]
+        lines.append([name, *(cell(found) + (" \\*" if side_of_zero(*found[1:]) else "") for found in each)])
     return markdown(["minus `zecon`", *(MEASURES[key] for key in keys)], lines)
 
 

@@ -165,10 +165,14 @@ def faded(asked: Pictures, seed: int) -> Tensor:
     return torch.lerp(asked.source, asked.truth, low)
 
 
+def apart(rows: Mapping, one: str, other: str, key: str) -> Tensor:
+    """The difference of two rows in a measure, a number for each scene."""
+    return torch.tensor(rows[one]["by_scene"][key]) - torch.tensor(rows[other]["by_scene"][key])
+
+
 def minus(rows: Mapping, one: str, other: str, key: str) -> tuple[float, float, float]:
     """The difference of two rows, scene by scene: its mean, and both ends of its interval."""
-    apart = torch.tensor(rows[one]["by_scene"][key]) - torch.tensor(rows[other]["by_scene"][key])
-    return student(apart)
+    return student(apart(rows, one, other, key))
 
 
 def student(change: Tensor, scenes: Tensor | None = None) -> tuple[float, float, float]:
@@ -179,8 +183,8 @@ def student(change: Tensor, scenes: Tensor | None = None) -> tuple[float, float,
     """
     scenes = torch.arange(len(change)) if scenes is None else scenes
     each = torch.stack([change[scenes == scene].double().mean() for scene in scenes.unique()])
-    half = float(t.ppf(0.975, len(each) - 1)) * each.std().item() / len(each) ** 0.5
-    return each.mean().item(), each.mean().item() - half, each.mean().item() + half
+    mean, half = each.mean().item(), float(t.ppf(0.975, len(each) - 1)) * each.std().item() / len(each) ** 0.5
+    return mean, mean - half, mean + half
 
 
 def yes_or_no(found: tuple[float, float, float]) -> str:

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ..files import check_place
 from ..images import read_metadata
 
 RESULT = partial(typer.Option, rich_help_panel="Result")
@@ -105,14 +106,12 @@ def prompts_in(file: Path) -> list[str]:
 def make_folder(output: Path | None, several: bool) -> None:
     """Make the folder that several results go to, where it is not there yet and `output` names no picture.
 
-    Raises ValueError for a file of another kind, FileNotFoundError where the folder would lie in none.
+    Raises ValueError for a file of another kind, and as `check_place` does where no folder can be made.
     """
     if several and output is not None and not output.is_dir() and output.suffix.lower() not in SUFFIXES:
         if output.exists():
             raise ValueError(f"{output} is a file, and there are several results: name a folder, such as results/")
-        if not output.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {output.parent}: make it first, or save elsewhere")
-        output.mkdir()
+        check_place(output).mkdir()
 
 
 def keep_apart(targets: Sequence[Path], inputs: Sequence[Path | None]) -> None:
