@@ -19,7 +19,7 @@ from zecon_lite.distill import distill
 from zecon_lite.losses import AttentionContrast
 from zecon_lite.models.latent import Latent, eps_from_v
 from zecon_lite.scores import METHODS
-from zecon_lite.tiny import train, train_latent
+from zecon_lite.tiny import bundled, train, train_latent
 
 pytest.importorskip("diffusers")
 ATTENTION = {name: torch.from_numpy(array) for name, array in load("cds/cds_attn.npz").items()}
@@ -344,7 +344,7 @@ def shards(tmp_path_factory):
 
 
 def test_autoencoder_and_latent_model_train_resume_and_load(shards, tmp_path, monkeypatch, capsys):
-    place = tmp_path / "weights"
+    place, weights_of_the_package = tmp_path / "weights", train.WEIGHTS
     place.mkdir()
     for name in ("clip.json", "clip.safetensors", "judge_a.safetensors", "judge_b.safetensors"):
         shutil.copy(train.WEIGHTS / name, place)
@@ -377,3 +377,7 @@ def test_autoencoder_and_latent_model_train_resume_and_load(shards, tmp_path, mo
     picture_ = picture(1, 1, 3, 64, 64)
     assert latent.encode(picture_).shape == (1, 4, 16, 16)
     assert edit(picture_, "a cat", "a house", latent=latent, iterations=1).image.shape == picture_.shape
+
+    shutil.copy(weights_of_the_package / "autoencoder.safetensors", place)
+    with pytest.raises(ValueError, match=r"knows the latents of another autoencoder: train it anew.* latent --anew"):
+        bundled.load_latent()

@@ -13,7 +13,8 @@ from zecon_lite.augment import Views
 from zecon_lite.recipes import LOSSES, Task, inverted, inverted_as_noise, noised
 from zecon_lite.samplers import ddim_step, ddpm_step, invert, look, randn_like, sample
 from zecon_lite.schedule import Schedule
-from zecon_lite.ways import inverted_as_released
+from zecon_lite.state import State
+from zecon_lite.ways import Early, inverted_as_released
 
 
 def quick(source, prompt="a pencil sketch", **changes):
@@ -29,6 +30,13 @@ def test_the_published_settings_stand_in_the_recipe():
     assert (recipe.steps, recipe.skip, recipe.step, recipe.forward) == (50, 25, ddpm_step, inverted_as_noise)
     assert (recipe.views.count, recipe.views.area, recipe.patches, recipe.tau) == (32, (0.01, 0.3), 256, 0.07)
     assert recipe.strength is None
+
+
+@pytest.mark.parametrize("weight, wanted", [(Early(4.0, 500), [4.0, 0.0, 0.0]), (Early(4, 500, 1.0), [4.0, 1.0, 1.0])])
+def test_an_early_weight_holds_above_its_timestep_and_is_another_from_there_on(weight, wanted):
+    picture = torch.zeros(1, 3, 8, 8)
+    states = [State(i, t, *4 * [picture], None) for i, t in ((9, 501), (8, 500), (0, 0))]
+    assert [weight(state) for state in states] == wanted
 
 
 def test_small_changes_numbers_and_nothing_else(models):

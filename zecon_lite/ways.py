@@ -51,16 +51,17 @@ def inverted_as_noise(denoiser: Denoiser, source: Tensor, i: int, generator: tor
 
 @dataclass(frozen=True)
 class Early:
-    """A weight that holds while the training timestep is above `t`, and is 0 afterwards.
+    """A weight that holds while the training timestep is above `t`, and is `after` from there on.
 
     The released DiffuseIT code counts positions (above 50 of 100, or 100 of 200); both mean t > 505.
     """
 
     weight: float
     t: int = 505
+    after: float = 0.0
 
     def __call__(self, state: State) -> float:
-        return self.weight if state.t > self.t else 0.0
+        return self.weight if state.t > self.t else self.after
 
 
 @dataclass(frozen=True)

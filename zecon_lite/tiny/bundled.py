@@ -47,7 +47,11 @@ def load_vit() -> ViT:
 
 
 def load_latent() -> Latent:
-    """The latent diffusion model. Raises FileNotFoundError with the cure where it is not trained."""
+    """The latent diffusion model.
+
+    Raises FileNotFoundError where it is not trained, ValueError where it was trained on another autoencoder's latents,
+    each with the cure.
+    """
     from .networks import SIZE, WordTokenizer, build_autoencoder, build_latent_unet, build_text_tower
 
     for name in ("autoencoder", "latent"):
@@ -59,6 +63,11 @@ def load_latent() -> Latent:
                 "Python"
             )
     cards = {name: json.loads((weights.BUNDLED / f"{name}.json").read_text()) for name in ("autoencoder", "latent")}
+    if weights.sha256(weights.BUNDLED / "autoencoder.safetensors") != cards["latent"]["autoencoder"]:
+        raise ValueError(
+            "the bundled latent diffusion model knows the latents of another autoencoder: train it anew with python -m "
+            "zecon_lite.tiny.train latent --anew, or put the autoencoder back that it was trained with"
+        )
     autoencoder = weights.load_into(
         build_autoencoder(cards["autoencoder"]["scaling_factor"]), tensors_of("autoencoder"), "the bundled autoencoder"
     )

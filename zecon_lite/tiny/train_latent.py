@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .. import weights
 from ..denoiser import Prediction
 from ..models.clip import Clip
 from ..models.latent import Latent, eps_from_v
@@ -146,6 +147,7 @@ def train_latent(args: argparse.Namespace, device: torch.device) -> None:
         "v_mse",
         higher=False,
         vocabulary=tokenizer.words,
+        autoencoder=weights.sha256(train.WEIGHTS / "autoencoder.safetensors"),    # whose latents these are
         objective="v-prediction from captions, scaled-linear schedule, T = 1000, averaged weights; style and object: "
         f"how often judge A or B finds what the caption says in {JUDGED} samples ({STEPS} DDIM steps, guidance "
         f"{GUIDANCE:g})",
