@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from matplotlib.figure import Figure
 from measure import (
     ASSETS,
@@ -20,12 +19,12 @@ from measure import (
     CURVE,
     GUIDING,
     _pictures,
-    apart,
     as_csv,
     draw,
     elsewhere,
     hashes,
     markdown,
+    minus,
     place,
     read_csv,
     side_of_zero,
@@ -174,8 +173,7 @@ def lines(measured: Mapping, names: Mapping[tuple[str, str], str]) -> list[dict[
         for key in MEASURES:
             numbers = dict(zip(("mean", "low", "high"), row["overall"][key], strict=True))
             if name != OWN and name not in BOUNDS:
-                change = apart(measured["rows"], name, OWN, key)
-                ends = [round(x, 4) for x in metrics.interval(change, torch.arange(len(change)))]
+                ends = [round(x, 4) for x in minus(measured["rows"], name, OWN, key)]
                 numbers |= dict(zip(COLUMNS[7:10], ends, strict=True))
             found.append({**what, "measure": key, **numbers, **run})
         found.append({**what, "measure": SECONDS, "mean": "" if row[SECONDS] is None else row[SECONDS], **run})

@@ -1,87 +1,152 @@
-"""Goes back up into noise: python book/scripts/returns.py writes what "Going back up" on the page of the knobs shows.
+"""Whole runs that go another way: python book/scripts/runs.py writes two sections of the page of the knobs.
 
-The recipe `zecon` with the bundled networks, as it is and with returns (see `Recipe`), and in a run half as long. Into
-book/assets go the numbers (returns.csv, a line for each run and measure), the table made from them (returns.md) and
-the pictures (returns.png). Finished pictures are kept in build/evaluation; `--fragments` writes the table alone.
+The recipe `zecon` with the bundled networks, as it is and with several settings changed at once: "Another way in and
+down", and "Going back up" (see `Recipe`). For each section of SECTIONS there go into book/assets the numbers (a CSV
+file with a line for each run and measure), the tables made from them and the pictures. Finished pictures are kept in
+build/evaluation; `--fragments` writes the tables alone.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import ablations
 from ablations import OWN, lines, of
 from matplotlib.figure import Figure
 from measure import ASSETS, CACHE, _pictures, as_csv, draw, markdown, read_csv, write
 
-from zecon_lite import RECIPES, Models, load_models, show
+from zecon_lite import RECIPES, Models, Recipe, ddpm_step, load_models, show
 from zecon_lite.benchmark import PROMPTS, Benchmark, Row, of_recipe
-from zecon_lite.evaluate import FRECHET, compare
+from zecon_lite.evaluate import FRECHET, MEASURES, compare
 from zecon_lite.tiny import world
+from zecon_lite.ways import Early, noised
 
-TABLE, FRAGMENT, PICTURES = ASSETS / "returns.csv", ASSETS / "returns.md", "returns.png"
-RUNS = {
-    "0": {},
-    "1": {"returns": 1},
-    "2": {"returns": 2},
-    "2, in 12 steps": {"returns": 2, "steps": 12, "skip": 1, "strength": 1.0},
-}
-"""What the page calls a run -> how it differs from the recipe as it is."""
 SHOWN = ("pencil", "oil", "glass", "pointillism", "pixel", "comic")
+BESIDE = ("object_accuracy_a", "object_accuracy_b", "colour_distance")    # what the tables of the knobs leave out
 
 
-def rows_of(models: Models) -> dict[str, Row]:
-    """Every run by its name; the recipe as it is, by OWN."""
+@dataclass(frozen=True)
+class Section:
+    """Runs that are held against the recipe as it is.
+
+    name, pictures: of its files. heading: of the first column. runs: what the page calls a run -> how it differs from the recipe;
+    the first one does not.
+    """
+
+    name: str
+    pictures: str
+    heading: str
+    runs: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def table(self) -> Path:
+        return ASSETS / f"{self.name}.csv"
+
+    @property
+    def fragment(self) -> Path:
+        return ASSETS / f"{self.name}.md"
+
+
+NOISE, DDPM, EARLY = {"forward": noised}, {"step": ddpm_step}, {"weights": {"zecon": Early(0.06, after=0.01)}}
+SECTIONS = {
+    section.name: section
+    for section in (
+        Section(
+            "ways",
+            "ways.png",
+            "way",
+            {
+                "as it is: inverted, then DDIM": {},
+                "noised, then DDIM": NOISE,
+                "inverted, then DDPM": DDPM,
+                "noised, then DDPM": NOISE | DDPM,
+                "as it is, contrast mostly early": EARLY,
+                "inverted, then DDPM, contrast mostly early": DDPM | EARLY,
+                "noised, then DDPM, contrast mostly early": NOISE | DDPM | EARLY,
+            },
+        ),
+        Section(
+            "returns",
+            "returns.png",
+            "returns",
+            {
+                "0": {},
+                "1": {"returns": 1},
+                "2": {"returns": 2},
+                "2, in 12 steps": {"returns": 2, "steps": 12, "skip": 1, "strength": 1.0},
+            },
+        ),
+    )
+}
+
+
+def recipe_of(models: Models, weights: Mapping[str, Any] | None = None, **how: Any) -> Recipe:
+    """The recipe as these networks want it, changed: some weights, and any other fields."""
     recipe = RECIPES["zecon"].fitted_to(models)
-    return {name if how else OWN: of_recipe(recipe.changed(**how), models) for name, how in RUNS.items()}
+    return replace(recipe, weights={**recipe.weights, **(weights or {})}, **how)
 
 
-def numbers(measured: Mapping) -> list[dict[str, str]]:
+def rows_of(section: Section, models: Models) -> dict[str, Row]:
+    """Every run by its name; the recipe as it is, by OWN."""
+    return {name if how else OWN: of_recipe(recipe_of(models, **how), models) for name, how in section.runs.items()}
+
+
+def numbers(section: Section, measured: Mapping) -> list[dict[str, str]]:
     """The lines of the CSV: as in ablations.csv, and the Fréchet distances."""
-    names = {("returns", name): name if how else OWN for name, how in RUNS.items()}
+    names = {(section.name, name): name if how else OWN for name, how in section.runs.items()}
     found = []
     for line in lines(measured, names):
         if line["measure"] == ablations.SECONDS:
-            distances = measured["rows"][names["returns", line["value"]]]["overall"]
+            distances = measured["rows"][names[section.name, line["value"]]]["overall"]
             found += [{**line, "measure": key, "mean": str(distances[key])} for key in FRECHET]
         found.append(line)
     return found
 
 
-def table(found: Sequence[Mapping[str, str]]) -> str:
+def table(section: Section, found: Sequence[Mapping[str, str]]) -> str:
     """What was run, what the judges and the source say of each run, and how far from true pictures it ends."""
-    runs = of(found, "returns")
+    runs = of(found, section.name)
+    own = next(iter(section.runs))
     far = [
-        [f"**{name}**" if name == "0" else name, *(f"{float(measures[key]['mean']):.1f}" for key in FRECHET)]
+        [
+            f"**{name}**" if name == own else name,
+            *(ablations.told_cell(measures[key]) for key in BESIDE),
+            *(f"{float(measures[key]['mean']):.1f}" for key in FRECHET),
+        ]
         for name, measures in runs.items()
     ]
+    headings = [section.heading, *(MEASURES[key] for key in BESIDE), *FRECHET.values()]
     return (
-        ablations.ran(found[0], "run")
-        + ablations.table(runs, "returns") + "\n" + markdown(["returns", *FRECHET.values()], far)
+        ablations.ran(found[0], "run") + ablations.table(runs, section.heading) + "\n" + markdown(headings, far)
     )
 
 
-def pictures(asked: Benchmark, rows: Mapping[str, Row]) -> Figure:
+def pictures(section: Section, asked: Benchmark, rows: Mapping[str, Row]) -> Figure:
     """The first scene in some styles, the first seed: the true picture, and each run's. Nothing is chosen."""
     at = [asked.pictures.styles.index(style) for style in SHOWN]
     made = [asked.pictures.truth[at], *(_pictures(row, asked)[0, at] for row in rows.values())]
-    titles = ["truth", *(f"returns: {name}" for name in RUNS)]
+    titles = ["truth", *(f"{section.heading}: {name}" if name.isdigit() else name for name in section.runs)]
     return show.grid(made, row_titles=titles, column_titles=[PROMPTS[style] for style in SHOWN], height=1.1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=8)
-    parser.add_argument("--fragments", action="store_true", help="write the table alone, from the numbers there")
+    parser.add_argument("--fragments", action="store_true", help="write the tables alone, from the numbers there")
     args = parser.parse_args()
-    if not args.fragments:
-        models = load_models("tiny", "cpu")
-        asked, rows = Benchmark(args.scenes, tuple(world.STYLES), 1, models.size), rows_of(models)
-        measured = compare(rows, asked, CACHE)
-        write(TABLE, as_csv([{key: line[key] for key in ablations.COLUMNS} for line in numbers(measured)]))
-        draw(pictures(asked, rows), PICTURES)
-    write(FRAGMENT, table(read_csv(TABLE)))
+    models = load_models("tiny", "cpu")
+    asked = Benchmark(args.scenes, tuple(world.STYLES), 1, models.size)
+    for section in SECTIONS.values():
+        if not args.fragments:
+            rows = rows_of(section, models)
+            found = numbers(section, compare(rows, asked, CACHE))
+            write(section.table, as_csv([{key: line[key] for key in ablations.COLUMNS} for line in found]))
+            draw(pictures(section, asked, rows), section.pictures)
+        write(section.fragment, table(section, read_csv(section.table)))
 
 
 if __name__ == "__main__":
