@@ -33,8 +33,8 @@ BESIDE = ("object_accuracy_a", "object_accuracy_b", "colour_distance")    # what
 class Section:
     """Runs that are held against the recipe as it is.
 
-    name, pictures: of its files. heading: of the first column. runs: what the page calls a run -> how it differs from the recipe;
-    the first one does not.
+    name, pictures: of its files. heading: of the first column. runs: what the page calls a run -> how it differs from
+    the recipe; the first one does not.
     """
 
     name: str
