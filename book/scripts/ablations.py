@@ -35,7 +35,7 @@ from measure import (
 
 from zecon_lite import RECIPES, Models, Recipe, load_models, metrics, show
 from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, Row, of_recipe
-from zecon_lite.evaluate import COSTS, MEASURES, cell, compare
+from zecon_lite.evaluate import COSTS, FRECHET, MEASURES, cell, compare
 from zecon_lite.tiny import world
 
 TABLE = ASSETS / "ablations.csv"
@@ -225,13 +225,15 @@ def ran(run: Mapping[str, str], each: str) -> str:
     )
 
 
-def table(values: Mapping[str, Mapping[str, Mapping[str, str]]], heading: str) -> str:
+def table(
+    values: Mapping[str, Mapping[str, Mapping[str, str]]], heading: str, keys: Sequence[str] = SHOWN
+) -> str:
     """A line for each value, the recipe's own in bold; a star where the difference to it is more than chance."""
     rows = []
     for value, measures in values.items():
         own = next(iter(measures.values()))["own"] == "yes"
-        rows.append([f"**{value}**" if own else value, *(told_cell(measures[key]) for key in SHOWN)])
-    return markdown([heading, *({**MEASURES, **COSTS}[key] for key in SHOWN)], rows)
+        rows.append([f"**{value}**" if own else value, *(told_cell(measures[key]) for key in keys)])
+    return markdown([heading, *({**MEASURES, **FRECHET, **COSTS}[key] for key in keys)], rows)
 
 
 def told_cell(line: Mapping[str, str]) -> str:

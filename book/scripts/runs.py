@@ -17,16 +17,16 @@ from typing import Any
 import ablations
 from ablations import OWN, lines, of
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, _pictures, as_csv, draw, markdown, read_csv, write
+from measure import ASSETS, CACHE, _pictures, as_csv, draw, read_csv, write
 
 from zecon_lite import RECIPES, Models, Recipe, ddpm_step, load_models, show
 from zecon_lite.benchmark import PROMPTS, Benchmark, Row, of_recipe
-from zecon_lite.evaluate import FRECHET, MEASURES, compare
+from zecon_lite.evaluate import FRECHET, compare
 from zecon_lite.tiny import world
 from zecon_lite.ways import Early, noised
 
 SHOWN = ("pencil", "oil", "glass", "pointillism", "pixel", "comic")
-BESIDE = ("object_accuracy_a", "object_accuracy_b", "colour_distance")    # what the tables of the knobs leave out
+BESIDE = ("object_accuracy_a", "object_accuracy_b", "colour_distance", *FRECHET)    # what the knobs' tables leave out
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ SECTIONS = {
 
 def recipe_of(models: Models, weights: Mapping[str, Any] | None = None, **how: Any) -> Recipe:
     """The recipe as these networks want it, changed: some weights, and any other fields."""
-    recipe = RECIPES["zecon"].fitted_to(models)
-    return replace(recipe, weights={**recipe.weights, **(weights or {})}, **how)
+    return replace(RECIPES["zecon"].fitted_to(models).changed(weights=weights), **how)
 
 
 def rows_of(section: Section, models: Models) -> dict[str, Row]:
@@ -109,20 +108,8 @@ def numbers(section: Section, measured: Mapping) -> list[dict[str, str]]:
 
 def table(section: Section, found: Sequence[Mapping[str, str]]) -> str:
     """What was run, what the judges and the source say of each run, and how far from true pictures it ends."""
-    runs = of(found, section.name)
-    own = next(iter(section.runs))
-    far = [
-        [
-            f"**{name}**" if name == own else name,
-            *(ablations.told_cell(measures[key]) for key in BESIDE),
-            *(f"{float(measures[key]['mean']):.1f}" for key in FRECHET),
-        ]
-        for name, measures in runs.items()
-    ]
-    headings = [section.heading, *(MEASURES[key] for key in BESIDE), *FRECHET.values()]
-    return (
-        ablations.ran(found[0], "run") + ablations.table(runs, section.heading) + "\n" + markdown(headings, far)
-    )
+    tables = (ablations.table(of(found, section.name), section.heading, keys) for keys in (ablations.SHOWN, BESIDE))
+    return ablations.ran(found[0], "run") + "\n".join(tables)
 
 
 def pictures(section: Section, asked: Benchmark, rows: Mapping[str, Row]) -> Figure:
