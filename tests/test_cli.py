@@ -477,7 +477,7 @@ def test_a_name_that_the_terminal_cannot_show_is_no_failure(photo, folder):
     name = folder / "\u65e5\u672c.png"
     images.save(images.load(photo), name, {"software": "zecon_lite 0", "prompt": "a \u65e5"})
     done = subprocess.run(
-        [sys.executable, "-c", "from zecon_lite.cli import main; main()", "info", str(name)], capture_output=True,
+        [sys.executable, "-m", "zecon_lite", "info", str(name)], capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
     )
     assert done.returncode == 0, done.stderr

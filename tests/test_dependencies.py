@@ -39,6 +39,7 @@ ROWS = [
     {"benchmark", "rerun", "exercises", "lookalikes"},
     {"evaluate"},
     {"widgets", "cli"},
+    {"__main__"},
 ]
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
 # Slow to import, or needed by few: only inside functions, but for the modules that are about one of them.

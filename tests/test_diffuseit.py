@@ -17,7 +17,7 @@ from zecon_lite.recipes import Recipe
 from zecon_lite.samplers import ddpm_step, renoised_as_released
 from zecon_lite.schedule import Schedule
 from zecon_lite.state import State, Step
-from zecon_lite.ways import Early, Overflow, colours_matched, colours_stretched, estimated, noised
+from zecon_lite.ways import Overflow, colours_matched, colours_stretched, estimated, noised
 
 RECORDED = {name: torch.from_numpy(array) for name, array in load("diffuseit/schedule.npz").items()}
 SIDE = 8
@@ -78,9 +78,7 @@ def toys():
 
 def toy_recipe(name, scale=1 / 500, **changes):
     """The recipe with the weights that pictures of 8 pixels can bear, and cuts that show the whole."""
-    weights = {
-        k: Early(scale * w.weight, w.t) if isinstance(w, Early) else scale * w for k, w in RECIPES[name].weights.items()
-    }
+    weights = {name: scale * weight for name, weight in RECIPES[name].weights.items()}
     whole = {"cuts": lambda images, size, generator: images, "templates": lambda: ("a {}.", "the {}.")}
     return replace(RECIPES[name], **{"weights": weights, **whole, **changes})
 
@@ -102,7 +100,7 @@ def test_the_respaced_schedules_are_the_released_ones(n):
 @pytest.mark.parametrize(("name", "above"), [("diffuseit_text", 50), ("diffuseit_image", 100)])
 def test_divergence_acts_where_the_released_code_lets_it(name, above):
     recipe, zero = RECIPES[name], torch.zeros(1)
-    weight, timesteps = recipe.weights["cls_divergence"], RECORDED[f"map_{recipe.steps}"]
+    weight, timesteps = recipe.along("cls_divergence"), RECORDED[f"map_{recipe.steps}"]
     for i in range(recipe.steps):
         state = State(i, int(timesteps[i]), zero, zero, zero, zero)
         assert weight(state) == (100 if i > above else 0)
@@ -158,7 +156,7 @@ def released(recipe, source, style, draws, restart_at=()):
     n, top = recipe.steps, recipe.positions[0]
     m, beta, abar = (RECORDED[f"{k}_{n}"] for k in ("map", "betas", "abar"))
     abar_prev = torch.cat([abar.new_ones(1), abar[:-1]])
-    models, w, divergence = toys(), recipe.weights, recipe.weights["cls_divergence"]
+    models, w = toys(), recipe.weights
     unet, vit, noise = ToyUNet(), models.vit, iter(draws)
 
     def unit(z):
@@ -196,7 +194,7 @@ def released(recipe, source, style, draws, restart_at=()):
             contrast = F.cross_entropy(keys @ source_keys.T / 0.07, torch.arange(len(keys)))
             total = total + w["range"] * (x0 - x0.clamp(-1, 1)).square().mean()
             if i > n // 2:
-                total = total - divergence.weight * (cls - cls_before).square().mean()
+                total = total - w["cls_divergence"] * (cls - cls_before).square().mean()
             if style is None:
                 clip_loss = -similarity(mix)
                 frac = 2 if clip_before < -0.5 else 1

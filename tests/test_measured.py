@@ -143,5 +143,16 @@ def test_pictures_made_on_a_gpu_have_no_seconds_until_these_are_measured_on_a_cp
     assert made == [1, script.SAMPLE] and there["rows"]["it"]["cpu_seconds_per_picture"] >= 0
 
 
+def test_some_rows_can_be_measured_anew_and_the_others_keep_their_numbers(script):
+    asked = {"scenes": 2, "first_scene": 7, "seeds": 1, "styles": ["oil"], "size": 64}
+    old = asked | {"made_on": "Some GPU", "weights": {}, "rows": {"one": {"n": 1}, "two": {"n": 2}}}
+    new = asked | {"made_on": "CPU", "rows": {"two": {"n": 3}, "source": {"n": 4}}}
+    found = script.merged(old, new)
+    assert found == old | {"rows": {"one": {"n": 1}, "two": {"n": 3, "made_on": "CPU"}}}
+    assert "Made on: Some GPU; `two` on: CPU;" in script.place(found) and "`" not in script.place(old)
+    with pytest.raises(SystemExit, match="the numbers there are of other seeds: 1, now 2; measure all rows anew"):
+        script.merged(old, new | {"seeds": 2})
+
+
 def test_every_row_that_costs_something_has_its_seconds():
     assert all(row["cpu_seconds_per_picture"] is not None for row in MEASURED["rows"].values())

@@ -24,7 +24,8 @@ ZECON, DIFFUSEIT = RECIPES["zecon"], RECIPES["diffuseit_text"]
         ZECON.changed(weights={"mse": 0.1 + 0.2}, steps=7, skip=3, strength=1 / 3),
         replace(ZECON, weights={"mse": 1.5}, views=Views(count=3, area=(0.1, 0.7)), same_views=True),
         replace(ZECON, forward=noised, step=ddim_step, finish=estimated),    # functions of the package, by name
-        DIFFUSEIT.changed(weights={"range": 3}),    # beside a weight that is a function, and the recipe's own
+        DIFFUSEIT.changed(weights={"range": 3}),    # its course is a function, and the recipe's own
+        replace(DIFFUSEIT, course={}),
         METHODS["cds"].changed(weights={"contrast": 7.0}, iterations=4),
         replace(METHODS["cds"], contrast=replace(METHODS["cds"].contrast, layers=("up", "mid"), patch_sizes=(1, 3))),
     ],
@@ -45,6 +46,7 @@ def test_only_what_differs_is_written_down():
     [
         (replace(ZECON, weights={"mse": lambda state: 1.0}), r"its weights\['mse'\] is a function"),
         (replace(DIFFUSEIT, weights={"cls_divergence": Early(50)}), r"its weights\['cls_divergence'\] is a function"),
+        (replace(ZECON, course={"mse": Early()}), r"its course\['mse'\] is a function"),
         (replace(ZECON, forward=lambda *_: None), "its forward is a function or an object of its own"),
     ],
 )

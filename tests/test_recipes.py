@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -37,6 +38,21 @@ def test_an_early_weight_holds_above_its_timestep_and_is_another_from_there_on(w
     picture = torch.zeros(1, 3, 8, 8)
     states = [State(i, t, *4 * [picture], None) for i, t in ((9, 501), (8, 500), (0, 0))]
     assert [weight(state) for state in states] == wanted
+
+
+def test_a_course_multiplies_a_number_and_leaves_a_function_alone(source, models):
+    own = replace(RECIPES["zecon"].fitted_to(models), weights={"mse": 2.0, "zecon": 0.5})
+    states = [State(i, t, *4 * [torch.zeros(1, 3, 8, 8)], None) for i, t in ((9, 506), (8, 505))]
+    assert own.along("mse") == 2.0 and [own.along("zecon")(state) for state in states] == [1.5, 0.25]
+    assert own.changed(weights={"zecon": 1}).along("zecon")(states[0]) == 3    # a number is what the course goes by
+    mine = Early(7.0)
+    assert replace(own, weights={"zecon": mine}).along("zecon") is mine
+
+    def losses(**changes):
+        result = quick(source, None, models=models, recipe=replace(own, **changes), skip=4)
+        return [step.losses["zecon"] for step in result.steps]
+
+    assert losses()[0] == pytest.approx(3 * losses(course={})[0], rel=1e-4)    # the same picture yet, and places
 
 
 def test_small_changes_numbers_and_nothing_else(models):
@@ -83,7 +99,7 @@ def test_an_option_changes_the_terms_that_it_is_about_and_no_other(option, sourc
     whole = {"views": Views(count=1, area=None, jitter=0.0), "same_views": False, "patches": 10**6}
     found = []
     for chosen in (False, True):
-        recipe = dataclasses.replace(RECIPES["zecon"].fitted_to(models), **whole, **{option: chosen})
+        recipe = replace(RECIPES["zecon"].fitted_to(models), **whole, **{option: chosen})
         denoiser, generator = models.denoiser.respace(10), torch.Generator().manual_seed(0)
         guidance = recipe.guidance(Task(source, "a pencil sketch"), models, denoiser, generator)
         view = look(denoiser.schedule, 0.7 * source + 0.2, 5, denoiser(source, 5), source, None, generator)

@@ -242,7 +242,9 @@ def test_weights_that_are_functions_are_refused(folder, models):
     source = images.fit(images.load("cat.jpg"), 64)
     recipe = replace(RECIPES["sdedit"], weights={"mse": lambda state: 0.1})
     result = stylize(source, models=models, recipe=recipe, steps=3, skip=1)
-    assert result.metadata()["weights"] == "mse=varies"
+    assert result.metadata()["weights"] == "mse=f(t)"
+    told = replace(result, recipe=replace(RECIPES["zecon"], course={"zecon": abs})).metadata()["weights"]
+    assert "zecon=500*f(t) mse=5000 " in told
     result.save("out.png")
     with pytest.raises(ValueError, match=r"out.png cannot be made again: its weights\['mse'\] is a function"):
         rerun("out.png", source=source)

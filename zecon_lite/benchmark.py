@@ -209,11 +209,12 @@ def of_recipe(recipe: str | Recipe, models: Models, loss: str | None = None, wei
         return stylize(asked.source, prompts, style=style, recipe=recipe, models=models, seed=seed).image
 
     values = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name != "paper"}
-    values["weights"] = {k: getattr(w, "__qualname__", w) for k, w in recipe.weights.items()}
+    for name in ("weights", "course"):
+        values[name] = {k: getattr(v, "__qualname__", v) for k, v in values[name].items()}
     told = ", ".join(f"{k}={getattr(v, '__qualname__', v)}" for k, v in values.items())
     told = f"{told}; profile={models.profile.name}, dtype={models.dtype}, package {_fingerprint()}"
     # Two functions of somebody's own may have one name: what they make is not stored.
-    parts = [*values.values(), *recipe.weights.values(), *(LOSSES[name] for name in recipe.weights)]
+    parts = [*values.values(), *recipe.weights.values(), *recipe.course.values(), *map(LOSSES.get, recipe.weights)]
     # Nor what changed networks make that still go by the name of ours.
     named = PROFILES.get(models.profile.name, models.profile) is models.profile
     return Row(make, told if named and all(map(_is_told, parts)) else "", loss, weight)

@@ -34,7 +34,7 @@ Functions = Mapping[str, Callable[..., object]]    # by the names under which th
 def changes(value: Any, base: Any, functions: Functions) -> dict[str, object]:
     """What differs in a dataclass from another of its kind, field -> new value, as JSON can hold it.
 
-    `changed` puts it back. In a mapping, None stands for an entry that is a function and the same in both.
+    `changed` puts it back.
     Raises ValueError for a field that is new and neither number, text, one of `functions` nor made of those.
     """
     both = ((field.name, getattr(value, field.name), getattr(base, field.name)) for field in fields(base))
@@ -55,8 +55,6 @@ def changed(base: Any, found: Mapping[str, Any], functions: Functions) -> Any:
             new = functions[new[FUNCTION]]
         elif isinstance(new, Mapping) and is_dataclass(old):
             new = changed(old, new, functions)
-        elif isinstance(new, Mapping):
-            new = {k: old[k] if v is None else v for k, v in new.items()}
         values[name] = tuple(new) if isinstance(new, list) else new
     return replace(base, **values)
 
@@ -68,9 +66,7 @@ def _as_json(new: Any, old: object, name: str, functions: Functions) -> object:
     if callable(new) and functions.get(known_as) is new:
         return {FUNCTION: known_as}
     if isinstance(new, Mapping):
-        before = old if isinstance(old, Mapping) else {}
-        same = {k for k, v in new.items() if callable(v) and k in before and v == before[k]}
-        return {k: None if k in same else _as_json(v, None, f"{name}[{k!r}]", {}) for k, v in new.items()}
+        return {k: _as_json(v, None, f"{name}[{k!r}]", {}) for k, v in new.items()}
     if isinstance(new, tuple | list):
         return [_as_json(one, None, name, {}) for one in new]
     if new is None or isinstance(new, bool | int | float | str):

@@ -22,7 +22,7 @@ from .profiles import Models, pick
 from .provenance import plain_numbers
 from .samplers import ClimbRule, StepRule, ddim_step, ddpm_step, renoised_as_released, view_of_source
 from .schedule import Schedule
-from .state import Step
+from .state import State, Step
 from .terms import LOSSES, READS, Run
 from .ways import (
     Early,
@@ -57,10 +57,12 @@ class Task:
 class Recipe:
     """A method as values.
 
-    weights: loss name -> weight (see LOSSES). steps: positions of the respaced schedule. skip: how many of the noisiest
-    are left out, so the run starts at position steps - skip - 1. strength: see `Guidance`. views: what CLIP is shown
-    in patches. same_views: see `ClipDirection`. patches, tau: see `ZeCon`. cuts, templates: see `ClipEnsemble`.
-    resample_first: how often the first position is taken. climb: how the picture is noised up again for that.
+    weights: loss name -> weight (see LOSSES). course: loss name -> state -> the factor by which its weight, where that
+    is a number, is more or less there; without one it is the same all the way. steps: positions of the respaced
+    schedule. skip: how many of the noisiest are left out, so the run starts at position steps - skip - 1. strength: see
+    `Guidance`. views: what CLIP is shown in patches. same_views: see `ClipDirection`. patches, tau: see `ZeCon`. cuts,
+    templates: see `ClipEnsemble`. resample_first: how often the first position is taken. climb: how the picture is
+    noised up again for that.
     returns: how often the run, once down at `turn[0]`, is noised up again to `turn[1]`, both as shares of the way to
     noise, and comes down again; the last time nothing guides it. RePaint (arXiv 2201.09865) calls it resampling,
     FreeDoM (arXiv 2303.09833) time travel; there every return is guided.
@@ -75,6 +77,7 @@ class Recipe:
     name: str
     paper: str
     weights: Mapping[str, Weight]
+    course: Mapping[str, Callable[[State], float]] = field(default_factory=dict)
     steps: int = 50
     skip: int = 25
     forward: Forward = inverted_as_noise
@@ -99,7 +102,7 @@ class Recipe:
     small: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in self.weights:
+        for name in (*self.weights, *self.course):
             pick("loss", name, LOSSES)
         if not self.steps >= 1:
             raise ValueError(f"steps must be at least 1; got {self.steps}")
@@ -149,6 +152,23 @@ class Recipe:
         """The weights that are not zero."""
         return {name: w for name, w in self.weights.items() if callable(w) or w != 0}
 
+    def along(self, name: str) -> Weight:
+        """The weight of a loss over the way down: the number times its course, or the function that it is."""
+        weight, course = self.weights[name], self.course.get(name)
+        return weight if course is None or callable(weight) else lambda state: weight * course(state)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The weights as text: a number, times "f(t)" where it has a course; or "f(t)" for a function.
+
+        >>> RECIPES["diffuseit_text"].told["range"], RECIPES["diffuseit_text"].told["cls_divergence"]
+        ('200', '100*f(t)')
+        """
+        return {
+            name: "f(t)" if callable(w) else f"{w:g}*f(t)" if name in self.course else f"{w:g}"
+            for name, w in self.weights.items()
+        }
+
     @property
     def reads(self) -> set[str]:
         """What the losses read of the task.
@@ -197,7 +217,7 @@ class Recipe:
         if not active:
             return None
         built = {name: LOSSES[name](run) for name in LOSSES if name in active}
-        weights, fresh = {name: active[name] for name in built}, None
+        weights, fresh = {name: self.along(name) for name in built}, None
         if self.fresh_source_noise:
             fresh = lambda state: view_of_source(denoiser.schedule, state.source, state.i, generator)  # noqa: E731
         return Guidance(built, weights, self.strength, fresh)
@@ -250,13 +270,16 @@ _CLIP_SMALL = {"clip_global_patch": 1.0, "clip_direction_patch": 1.0, "range": 5
 
 # What both of DiffuseIT's commands say. Beginning again has no limit there; here the fifth time is for good.
 _DIFFUSEIT: dict[str, Any] = {
+    "course": {"cls_divergence": Early()},
     "forward": noised,
     "resample_first": 10,
     "climb": renoised_as_released,
     "restart_when": Overflow(),
     "attempts": 5,
 }
-_DIFFUSEIT_SMALL = {**_SMALL, "resample_first": 1, "restart_when": None, "attempts": 1, "templates": lambda: ("{}",)}
+_DIFFUSEIT_SMALL = {
+    **_SMALL, "course": {}, "resample_first": 1, "restart_when": None, "attempts": 1, "templates": lambda: ("{}",),
+}
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -276,6 +299,8 @@ RECIPES: dict[str, Recipe] = {
             small={
                 **_SMALL,
                 "weights": {**_CLIP_SMALL, "zecon": 0.02, "mse": 0.1, "vgg": 0.01},
+                # Where things are is settled early; a contrast that then lets go leaves room for more style.
+                "course": {"zecon": Early(3, after=0.5)},
             },
         ),
         Recipe(
@@ -299,7 +324,7 @@ RECIPES: dict[str, Recipe] = {
                 "clip_ensemble": 2000,
                 "key_self_similarity": 1000,
                 "key_contrast_adaptive": 200,
-                "cls_divergence": Early(100),
+                "cls_divergence": 100,
                 "range": 200,
                 "identity": 0,    # 100 for faces, with a face network in the profile
             },
@@ -328,7 +353,7 @@ RECIPES: dict[str, Recipe] = {
                 "style_mse": 3000,
                 "key_self_similarity": 1000,
                 "key_contrast": 200,
-                "cls_divergence": Early(100),
+                "cls_divergence": 100,
                 "range": 200,
                 "identity": 0,
             },

@@ -46,9 +46,6 @@ class Result:
         """Everything needed to make the picture again, as text."""
         from . import __version__
 
-        weights = " ".join(
-            f"{k}={w:g}" if isinstance(w, int | float) else f"{k}=varies" for k, w in self.recipe.weights.items()
-        )
         prompt = self.task.prompt if isinstance(self.task.prompt, str | None) else " | ".join(self.task.prompt)
         known = {
             "software": f"zecon_lite {__version__}",
@@ -58,7 +55,7 @@ class Result:
             "prompt": prompt or "",
             "source_prompt": self.task.source_prompt,
             "seed": str(self.seed),
-            "weights": weights,
+            "weights": " ".join(f"{name}={told}" for name, told in self.recipe.told.items()),
             "steps": str(self.recipe.steps),
             "skip": str(self.recipe.skip),
             "batch": str(len(self.image)),

@@ -51,12 +51,12 @@ def inverted_as_noise(denoiser: Denoiser, source: Tensor, i: int, generator: tor
 
 @dataclass(frozen=True)
 class Early:
-    """A weight that holds while the training timestep is above `t`, and is `after` from there on.
+    """A weight, or a factor of one, that holds while the training timestep is above `t`, and is `after` from there on.
 
     The released DiffuseIT code counts positions (above 50 of 100, or 100 of 200); both mean t > 505.
     """
 
-    weight: float
+    weight: float = 1.0
     t: int = 505
     after: float = 0.0
 

@@ -1,8 +1,9 @@
 """Guides with every CLIP that was ever bundled: python book/scripts/clips.py writes what "Which CLIP" shows.
 
-The recipe `zecon` and all other networks are as they are. Earlier CLIPs come from the history of this repository, which
-a shallow clone lacks. Into book/assets go the numbers (clips.csv, a line for each CLIP and measure) and the tables
-made from them (clips.md). Finished pictures are kept in build/evaluation; `--fragments` writes these alone.
+The recipe is `zecon` with its contrast the same all the way; all other networks are as they are. Earlier CLIPs come
+from the history of this repository, which a shallow clone lacks. Into book/assets go the numbers (clips.csv, a line for
+each CLIP and measure) and the tables made from them (clips.md). Finished pictures are kept in build/evaluation;
+`--fragments` writes these alone.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def main() -> None:
         models, known = load_models("tiny", "cpu"), versions()
         names = {("clip", version.samples): f"CLIP of {version.samples} samples" for version in known[:-1]}
         names["clip", known[-1].samples] = OWN
-        recipe = RECIPES["zecon"].fitted_to(models)
+        recipe = replace(RECIPES["zecon"].fitted_to(models), course={})
         pairs = zip(names.values(), known, strict=True)
         rows = {name: of_recipe(recipe, version.among(models)) for name, version in pairs}
         measured = compare(rows, Benchmark(args.scenes, tuple(world.STYLES), 1, models.size), CACHE)

@@ -15,6 +15,8 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -137,6 +139,11 @@ class Page:
         """x0 and eps, as `VPrediction` reads the UNet."""
         v = self.denoiser.unet(x, t)
         return a.sqrt() * x - (1 - a).sqrt() * v, (1 - a).sqrt() * x + a.sqrt() * v
+
+    def factors(self, t: int) -> list[float]:
+        """By what each weight is multiplied at a training timestep, which is all that the recipe's courses read."""
+        clock: Any = SimpleNamespace(t=t)
+        return [self.recipe.course[name](clock) if name in self.recipe.course else 1.0 for name in self.names]
 
     def views(self, picture: Tensor, pixels: Tensor, share: Tensor, inside: Tensor) -> Tensor:
         """(1, 3, S, S) -> (V, 3, S, S): each pixel of a view is a weighted mean of four pixels of the picture."""
@@ -267,6 +274,7 @@ def manifest_of(page: Page) -> dict:
         "schedule": {"alphas_cumprod": s.alphas_cumprod.tolist(), "timesteps": s.timesteps.tolist()},
         "recipe": {
             "size": page.models.size, "names": page.names, "weights": [recipe.weights[name] for name in page.names],
+            "course": [page.factors(int(t)) for t in s.timesteps],
             "strength": recipe.strength, "skip": recipe.skip, "patches": recipe.patches, "maps": page.maps,
             "views": {"count": views.count, "area": views.area, "jitter": views.jitter},
         },

@@ -2,7 +2,7 @@
 
 Into book/assets go the numbers (measured.json, see `zecon_lite.evaluate`), the tables made from them (measured_*.md)
 and the pictures (measured_*.png). Finished pictures are kept in build/evaluation: an interrupted run goes on there, and
-a run that finds them all only scores and draws.
+a run that finds them all only scores and draws. `--rows zecon` measures that recipe alone; others keep their numbers.
 """
 
 from __future__ import annotations
@@ -77,7 +77,11 @@ def setup(measured: Mapping) -> str:
 def place(measured: Mapping) -> str:
     """Where the pictures were made, if not where the seconds were measured."""
     machine = measured.get("made_on", "CPU")
-    return "" if machine == "CPU" else f" Made on: {machine}; the CPU seconds, on a CPU, from the first {SAMPLE}."
+    own = {name: row.get("made_on", machine) for name, row in measured.get("rows", {}).items()}
+    others = "".join(f"; `{name}` on: {there}" for name, there in own.items() if there != machine)
+    if machine == "CPU" and not others:
+        return ""
+    return f" Made on: {machine}{others}; the CPU seconds, on a CPU, from the first {SAMPLE}."
 
 
 def curve_setup(curve: Mapping) -> str:
@@ -248,9 +252,9 @@ def _points(rows: Sequence[Mapping], key: str) -> tuple[list[float], list[float]
 
 
 def unselected(asked: Benchmark, pictures: Mapping[str, Tensor]) -> Figure:
-    """The first two scenes in every style, the first seed: nothing is chosen."""
+    """Every scene in every style, the first seed: nothing is chosen."""
     columns, titles = [], []
-    for scene in range(min(2, asked.scenes)):
+    for scene in range(asked.scenes):
         at = slice(scene * len(asked.styles), (scene + 1) * len(asked.styles))
         columns += [asked.pictures.source[at], asked.pictures.truth[at], *(p[0, at] for p in pictures.values())]
         titles += ["source", "truth", *(name.replace("_", " ") for name in pictures)]
@@ -305,6 +309,18 @@ def timed(rows: Mapping[str, Row], asked: Benchmark) -> dict[str, float]:
     return found
 
 
+def merged(old: dict, new: Mapping) -> dict:
+    """The old numbers with the new rows in their places, each of which says where it was made.
+
+    Exits where they are not of the same pictures.
+    """
+    for key in ("scenes", "first_scene", "seeds", "styles", "size"):
+        if old[key] != new[key]:
+            raise SystemExit(f"the numbers there are of other {key}: {old[key]}, now {new[key]}; measure all rows anew")
+    fresh = {name: {**row, "made_on": new["made_on"]} for name, row in new["rows"].items()}
+    return {**old, "rows": {name: fresh.get(name, row) for name, row in old["rows"].items()}}
+
+
 def with_seconds(measured: dict, rows: Mapping[str, Row], asked: Benchmark) -> dict:
     """The numbers, with the seconds that their rows take here."""
     for name, seconds in timed(rows, asked).items():
@@ -321,18 +337,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--curve", default="zecon=0.005,0.02,0.1", help="LOSS=WEIGHT,WEIGHT,...")
     parser.add_argument("--curve-seeds", type=int, default=1)
+    parser.add_argument("--rows", help="measure these recipes alone, with commas, and keep the others' numbers")
     elsewhere(parser)
     args = parser.parse_args()
     models = load_models("tiny", device=args.device)
     asked = Benchmark(args.scenes, tuple(world.STYLES), args.seeds, models.size, args.batch)
     rows = rows_of(models, RECIPES)
-    if args.seconds:
+    points = rows_of(models, ("sdedit", "clip_guided"), (), [args.curve]) | {FADED: Row(faded)}
+    fewer = Benchmark(args.scenes, asked.styles, args.curve_seeds, models.size, args.batch)
+    if args.seconds or args.rows:
         measured = json.loads((ASSETS / "measured.json").read_text(encoding="utf-8"))
+    if args.seconds:
         with_seconds(measured, rows, asked)
+    elif args.rows:
+        names = args.rows.split(",")
+        some, curved = ({n: r for n, r in of.items() if n.split(",")[0] in names} for of in (rows, points))
+        curve_of = merged(measured["curve"], without_seconds(compare(curved, fewer, CACHE), models))
+        measured = merged(measured, without_seconds(compare(some, asked, CACHE), models)) | {"curve": curve_of}
+        with_seconds(measured, rows, asked)    # of all rows: those there may be of a faster machine, or a slower one
     else:
         measured = without_seconds(compare(rows, asked, CACHE), models)
-        points = rows_of(models, ("sdedit", "clip_guided"), (), [args.curve]) | {FADED: Row(faded)}
-        fewer = Benchmark(args.scenes, asked.styles, args.curve_seeds, models.size, args.batch)
         measured["curve"] = without_seconds(compare(points, fewer, CACHE), models)
         measured["weights"] = hashes()
     save(measured, ASSETS / "measured.json")
@@ -340,10 +364,10 @@ def main() -> None:
         write(ASSETS / name, text)
     if args.seconds:
         return
-    done = {name: _pictures(rows[name], asked) for name in ("zecon", "clip_guided", "sdedit")}
+    two = Benchmark(min(2, args.scenes), asked.styles, 1, models.size, args.batch)
     draw(curve(measured["curve"]), "measured_curve.png")
-    draw(unselected(asked, done), "measured_unselected.png")
-    draw(extremes(asked, done["zecon"]), "measured_extremes.png")
+    draw(unselected(two, {name: _pictures(rows[name], two) for name in reversed(RECIPES)}), "measured_unselected.png")
+    draw(extremes(asked, _pictures(rows["zecon"], asked)), "measured_extremes.png")
     for line in table(measured, ("style_accuracy_a", "ssim_to_source", "mask_iou", "cpu_seconds_per_picture"))[1]:
         print(*line, sep="  ")
 

@@ -23,7 +23,7 @@ from zecon_lite import RECIPES, Models, Recipe, ddpm_step, load_models, show
 from zecon_lite.benchmark import PROMPTS, Benchmark, Row, of_recipe
 from zecon_lite.evaluate import FRECHET, compare
 from zecon_lite.tiny import world
-from zecon_lite.ways import Early, noised
+from zecon_lite.ways import noised
 
 SHOWN = ("pencil", "oil", "glass", "pointillism", "pixel", "comic")
 BESIDE = ("object_accuracy_a", "object_accuracy_b", "colour_distance", *FRECHET)    # what the knobs' tables leave out
@@ -51,7 +51,7 @@ class Section:
         return ASSETS / f"{self.name}.md"
 
 
-NOISE, DDPM, EARLY = {"forward": noised}, {"step": ddpm_step}, {"weights": {"zecon": Early(0.06, after=0.01)}}
+NOISE, DDPM, EVEN = {"forward": noised}, {"step": ddpm_step}, {"course": {}}
 SECTIONS = {
     section.name: section
     for section in (
@@ -61,12 +61,10 @@ SECTIONS = {
             "way",
             {
                 "as it is: inverted, then DDIM": {},
+                "as it is, contrast the same all the way": EVEN,
                 "noised, then DDIM": NOISE,
                 "inverted, then DDPM": DDPM,
                 "noised, then DDPM": NOISE | DDPM,
-                "as it is, contrast mostly early": EARLY,
-                "inverted, then DDPM, contrast mostly early": DDPM | EARLY,
-                "noised, then DDPM, contrast mostly early": NOISE | DDPM | EARLY,
             },
         ),
         Section(
@@ -84,9 +82,9 @@ SECTIONS = {
 }
 
 
-def recipe_of(models: Models, weights: Mapping[str, Any] | None = None, **how: Any) -> Recipe:
-    """The recipe as these networks want it, changed: some weights, and any other fields."""
-    return replace(RECIPES["zecon"].fitted_to(models).changed(weights=weights), **how)
+def recipe_of(models: Models, **how: Any) -> Recipe:
+    """The recipe as these networks want it, with some fields changed."""
+    return replace(RECIPES["zecon"].fitted_to(models), **how)
 
 
 def rows_of(section: Section, models: Models) -> dict[str, Row]:

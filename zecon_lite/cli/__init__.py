@@ -1,6 +1,6 @@
 """The command line: `zecon-lite stylize PHOTO "PROMPT"`, `zecon-lite recipes`, `zecon-lite presets`,
 `zecon-lite info FILE`, `zecon-lite rerun FILE`, `zecon-lite edit`, `zecon-lite finetune`, `zecon-lite apply`,
-`zecon-lite evaluate`, `zecon-lite weights`.
+`zecon-lite evaluate`, `zecon-lite weights`; each also as `python -m zecon_lite`.
 
 One module a command. What a user can get wrong ends with a sentence on stderr and exit code 2; an interruption ends
 with 130.

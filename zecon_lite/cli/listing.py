@@ -41,8 +41,7 @@ def presets() -> None:
 
 
 def _weights(recipe: Recipe) -> str:
-    weights = recipe.weights.items()
-    return "\n".join(f"{k}={w:g}" if isinstance(w, (int, float)) else f"{k}=varies" for k, w in weights) or "none"
+    return "\n".join(f"{name}={told}" for name, told in recipe.told.items()) or "none"
 
 
 def info(file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that zecon-lite saved.")]) -> None:

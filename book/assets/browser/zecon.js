@@ -166,7 +166,8 @@ const zecon = (() => {
       const noise = random.normal(x.length);
       const looks = [0, 1].map(() => views(recipe.views, recipe.size, random));
       const places = recipe.maps.map((n) => random.permutation(n).slice(0, Math.min(n, recipe.patches)));
-      const p = await networks.guided({ x, source, noise, t: schedule.timesteps[i], a, looks, places, texts, weights: recipe.weights });
+      const weights = recipe.weights.map((weight, k) => weight * recipe.course[i][k]);
+      const p = await networks.guided({ x, source, noise, t: schedule.timesteps[i], a, looks, places, texts, weights });
       x = ddimStep(schedule, x, i, p, scaled(p.grad, recipe.strength, a, previous));
       yield { i, x, x0: p.x0, losses: p.losses };
     }
