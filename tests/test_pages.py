@@ -32,6 +32,7 @@ NOT_IN_THE_API = {
     **dict.fromkeys([f"zecon_lite.{name}" for name in ("files", "progress", "widgets.charts", "widgets.markup")],
                     "serves other modules alone"),
     "zecon_lite.cli*": "`zecon-lite --help` shows it",
+    "zecon_lite.__main__": "the same command line",
     "zecon_lite.exercises.[!g]*": "holds solutions, which a reader is to find",
     "zecon_lite.tiny.[!w]*": "how the bundled networks were built and trained: CONTRIBUTING.md has the commands",
 }

@@ -273,7 +273,7 @@ def test_a_result_carries_what_is_needed_to_make_it_again(source, models, tmp_pa
         "a pencil sketch",
         "tiny",
     )
-    assert "zecon=0.25" in known["weights"].split() and (known["steps"], known["skip"]) == ("10", "6")
+    assert "zecon=0.25*f(t)" in known["weights"].split() and (known["steps"], known["skip"]) == ("10", "6")
     again = quick(images.fit(images.photograph("cat"), 64, mode="crop"), models=models, seed=5, weights={"zecon": 0.25})
     assert torch.equal(images.to_uint8(again.image), images.to_uint8(images.load(path)))
 
