@@ -84,7 +84,7 @@ def test_the_page_s_tables_are_the_file_s_numbers(script, found):
             assert script.tables([*found[:at], {**line, "mean": "7.4321"}, *found[at + 1 :]]) != script.tables(found)
 
 
-def test_the_last_row_is_the_bundled_clip_and_the_recipe_as_it_is(script, found):
+def test_the_last_row_is_the_bundled_clip(script, found):
     own = {(line["value"], line["sha256"]) for line in found if line["own"] == "yes"}
     card = json.loads((ROOT / script.FILE).with_suffix(".json").read_text(encoding="utf-8"))
     assert own == {(str(card["samples_seen"]), weights.sha256(ROOT / script.FILE))}, AGAIN

@@ -57,8 +57,8 @@ class Task:
 class Recipe:
     """A method as values.
 
-    weights: loss name -> weight (see LOSSES). course: loss name -> state -> the factor by which its weight, where that
-    is a number, is more or less there; without one it is the same all the way. steps: positions of the respaced
+    weights: loss name -> weight (see LOSSES). course: loss name -> a function of the state, by which its weight, where
+    that is a number, is multiplied; without one it is the same all the way. steps: positions of the respaced
     schedule. skip: how many of the noisiest are left out, so the run starts at position steps - skip - 1. strength: see
     `Guidance`. views: what CLIP is shown in patches. same_views: see `ClipDirection`. patches, tau: see `ZeCon`. cuts,
     templates: see `ClipEnsemble`. resample_first: how often the first position is taken. climb: how the picture is
