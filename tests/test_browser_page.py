@@ -141,8 +141,8 @@ def test_the_page_restyles_a_picture_stops_goes_on_and_hands_it_out(page, addres
     assert part(page, "engine").inner_text() == "Runs on your processor."
     page.wait_for_function("() => !document.querySelector('[data-part=run]').disabled")
     before = part(page, "after").evaluate("canvas => canvas.toDataURL()")
-    part(page, "skip").fill(str(SKIP))
-    assert "4 of 25" in part(page, "skip-value").inner_text()
+    part(page, "start").fill(str(24 - SKIP))
+    assert "4 of 25" in part(page, "start-value").inner_text()
     part(page, "prompt").fill("a mosaic")
     part(page, "run").click()
     part(page, "stop").click()
@@ -386,8 +386,8 @@ def test_unknown_words_stay_said_and_each_step_is_not_read_out(obedient):
 def test_controls_say_what_they_are_set_to_and_the_first_has_the_focus(obedient):
     first = part(obedient, "pictures").get_by_role("button").first
     assert first.evaluate("button => button === document.activeElement")
-    part(obedient, "skip").fill(str(SKIP))
-    for name, said in (("skip", "4 of 25 steps"), ("weight", "1.0 times the recipe's")):
+    part(obedient, "start").fill(str(24 - SKIP))
+    for name, said in (("start", "t₀ = 125, 4 of 25 steps"), ("weight", "1.0 times the recipe's")):
         assert part(obedient, f"{name}-value").inner_text() == said
         assert part(obedient, name).get_attribute("aria-valuetext") == said
 
@@ -432,7 +432,7 @@ def test_what_fails_on_the_graphics_card_is_done_on_the_processor(card_page, mom
     until(card_page, "Ready")
     if moment == "running":
         assert part(card_page, "engine").inner_text() == "Runs on your graphics card."
-        part(card_page, "skip").fill("23")
+        part(card_page, "start").fill("1")
         part(card_page, "run").click()
         until(card_page, "Done")
     assert part(card_page, "engine").inner_text() == "Runs on your processor, for the graphics card gave up."

@@ -233,6 +233,13 @@ def test_cuts_are_the_same_for_every_picture_and_black_beyond_the_edge():
     assert Cuts()(pictures, 10, seeded()).shape == (16, 3, 10, 10)
 
 
+@pytest.mark.parametrize("side, averaged", [(256, False), (512, True)])
+def test_cuts_are_as_sharp_as_the_picture_until_they_would_miss_pixels_of_it(side, averaged):
+    checks = ((torch.arange(side)[:, None] + torch.arange(side)) % 2 * 2.0 - 1).expand(1, 3, side, side)
+    contrast = Cuts(8, angle=0.0)(checks, 224, seeded()).std()
+    assert contrast < 0.15 if averaged else contrast > 0.3
+
+
 # -------------------------------------------------------------------------------------------------------- identity
 
 

@@ -156,3 +156,9 @@ def test_some_rows_can_be_measured_anew_and_the_others_keep_their_numbers(script
 
 def test_every_row_that_costs_something_has_its_seconds():
     assert all(row["cpu_seconds_per_picture"] is not None for row in MEASURED["rows"].values())
+
+
+def test_a_row_that_is_not_there_is_named(script, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["measure.py", "--rows", "zecon,zecn"])
+    with pytest.raises(SystemExit, match=r"no row named zecn; there are source, truth, sdedit, clip_guided, zecon"):
+        script.main()

@@ -40,7 +40,8 @@ def test_what_a_third_party_typed_is_said_to_be_so():
 def test_what_the_commands_share_stays_as_the_recipe_has_it():
     for preset in PRESETS.values():
         recipe, base = preset.recipe, RECIPES[preset.recipe.name]
-        assert replace(recipe, weights=base.weights, views=base.views, skip=base.skip) == base
+        own = {"weights": base.weights, "views": base.views, "skip": base.skip, "restart_when": base.restart_when}
+        assert replace(recipe, **own) == base
         assert set(recipe.weights) == set(base.weights) and recipe.weights["range"] == base.weights["range"]
         assert preset.profile in PROFILES and preset.name == next(k for k, v in PRESETS.items() if v is preset)
 
@@ -49,6 +50,13 @@ def test_diffuseit_s_two_commands_are_there():
     text, image = PRESETS["diffuseit-text"], PRESETS["diffuseit-image"]
     assert (text.recipe, text.prompt, text.source_prompt) == (RECIPES["diffuseit_text"], "Black Leopard", "Lion")
     assert (image.recipe, image.prompt) == (RECIPES["diffuseit_image"], None)
+
+
+def test_on_faces_people_stay_themselves_and_estimates_may_overflow_ten_times_as_much():
+    for kind in ("text", "image"):
+        face, base = (PRESETS[f"diffuseit-{name}"] for name in (f"face-{kind}", kind))
+        assert face.recipe.weights == base.recipe.weights | {"identity": 100} and face.profile == "ffhq256"
+        assert face.recipe.restart_when.limit == pytest.approx(10 * base.recipe.restart_when.limit)
 
 
 def test_the_bundled_networks_keep_their_numbers_and_say_so():

@@ -366,3 +366,12 @@ def test_a_released_recipe_that_the_bundled_networks_follow_is_not_warned_of(mod
     source, changes = torch.zeros(1, 3, 64, 64), {"steps": 3, "skip": 2}
     stylize(source, "a sketch", recipe=as_released(RECIPES["zecon"]), models=models, **changes)
     assert not [w for w in recwarn if "take their own" in str(w.message)]
+
+
+def test_half_precision_of_a_graphics_card_is_full_precision_on_a_processor(folder):
+    made("a mosaic")
+    rewritten("cat_a-mosaic.png", device="NVIDIA T4", dtype="float16")
+    again = rerun("cat_a-mosaic.png", device="cpu")
+    assert {"device was NVIDIA T4 and is cpu", "dtype was float16 and is float32"} <= set(again.differences)
+    rewritten("cat_a-mosaic.png", device="cpu", dtype="float32")
+    assert rerun("cat_a-mosaic.png", device="cpu").same

@@ -28,7 +28,8 @@ from zecon_lite import weights
 from zecon_lite.profiles import load_models
 from zecon_lite.weights import WeightFile, adopt, download, fetch, find, load_into, read, store, verify
 
-CONTENT = bytes(range(256)) * 20_000  # 5 MB: several chunks
+# 5 MB: several chunks, and the first byte of an old checkpoint
+CONTENT = bytes([*range(128, 256), *range(128)]) * 20_000
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -85,7 +86,7 @@ def here():
 
 
 GOOD = hashlib.sha256(CONTENT).hexdigest()
-OTHER = bytes(reversed(CONTENT))
+OTHER = CONTENT[:1] + bytes(reversed(CONTENT[1:]))
 
 # ------------------------------------------------------------------------------------------------------------ fetching
 
@@ -243,8 +244,8 @@ def test_who_waits_for_another_is_told(serve):
 
 def test_a_file_already_there_is_not_fetched(serve):
     weights.home().mkdir(parents=True)
-    (weights.home() / "w.pt").write_bytes(b"mine")
-    assert find(WeightFile("w.pt", serve())).read_bytes() == b"mine"
+    (weights.home() / "w.pt").write_bytes(b"\x80mine")
+    assert find(WeightFile("w.pt", serve())).read_bytes() == b"\x80mine"
     assert serve.asked == []
 
 
@@ -323,7 +324,30 @@ def test_a_wrong_file_elsewhere_is_refused_and_left(serve, tmp_path):
     assert (tmp_path / "w.pt").read_bytes() == OTHER and here() == []
 
 
+def test_of_two_files_in_a_folder_the_one_named_as_at_its_address_is_taken(serve, tmp_path):
+    """As in Stable Diffusion's: halves beside their originals, which have the name that is looked for here."""
+    (tmp_path / "model.pt").write_bytes(OTHER)
+    (tmp_path / "model.fp16.pt").write_bytes(CONTENT)
+    file = WeightFile("sd/model.pt", "https://example.org/model.fp16.pt", GOOD)
+    assert adopt(file, tmp_path).read_bytes() == CONTENT
+
+
 # ------------------------------------------------------------------------------------------------- trust on first use
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><title>Quota exceeded</title>", b"PK\x03\x04 half of an archive"])
+def test_without_a_published_hash_what_is_no_checkpoint_is_refused_before_it_is_trusted(serve, tmp_path, content):
+    file = WeightFile("w.pt", serve(content=content))
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"is no checkpoint, or only the beginning of one; it was left"):
+        adopt(file, tmp_path)
+    with pytest.raises(ValueError, match=r"what came is no checkpoint, .*; it was deleted"):
+        fetch(file)
+    assert here() == []
+    (weights.home() / "w.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"w\.pt is no checkpoint, .*; fetch it again"):
+        find(file)
+    assert "is no checkpoint" in verify(file)
 
 
 def test_a_hash_that_nobody_publishes_is_recorded_and_a_change_warned_of_until_it_is_accepted(serve):

@@ -237,6 +237,15 @@ def test_a_run_plays_to_its_end_and_begins_again(figure):
     assert page.faults == []
 
 
+def test_steps_that_become_fewer_while_it_plays_end_the_run(figure):
+    page = figure(StepScrubber.from_steps(run_of(4)))
+    page.evaluate("model.set('step', 2)")
+    page.get_by_test_id("play").click()
+    page.evaluate("model.set('steps', model.get('steps').slice(0, 2))")
+    page.get_by_role("button", name="Play").wait_for()
+    assert page.get_by_test_id("readout").get_attribute("data-step") == "1" and page.faults == []
+
+
 def test_the_figure_follows_its_traits_and_lets_go_of_them(figure):
     widget = StepScrubber.from_steps(run_of(4))
     page = figure(widget)

@@ -466,12 +466,32 @@ def test_one_result_needs_no_step_slider_and_everything_has_a_name(figure, featu
     page.get_by_role("application", name="Source picture, patch (2, 3) chosen: arrow keys move it").wait_for()
     page.get_by_role("img", name=re.compile(r"Result with heat map, best match at \(\d, \d\)")).wait_for()
     page.get_by_role("combobox", name="Layer").wait_for()
-    assert page.get_by_test_id("readout").get_attribute("aria-live") == "polite"
+    readout = page.get_by_test_id("readout")
+    assert readout.get_attribute("aria-live") is None                          # nobody asked yet
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")                                                 # layer, heat map, ...
     page.keyboard.press("Tab")
     outline = "canvas => document.activeElement === canvas && getComputedStyle(canvas).outlineWidth"
     assert page.get_by_test_id("source").evaluate(outline) == "3px"
+    assert readout.get_attribute("aria-live") == "polite"
+
+
+def test_a_finger_chooses_by_a_tap_and_scrolls_without_choosing(figure, features):
+    page = figure(SimilarityExplorer.from_features(picture(0), picture(1, batch=3), features), has_touch=True)
+    source, chosen = page.get_by_test_id("source"), "model.get('selected').join()"
+    before = page.evaluate(chosen)
+    source.dispatch_event("pointerdown", {"pointerType": "touch", "buttons": 1, "clientX": 0, "clientY": 0})
+    assert page.evaluate(chosen) == before
+    source.tap(position={"x": 3, "y": 3})
+    assert page.evaluate(chosen) != before and page.faults == []
+
+
+def test_lists_that_become_shorter_before_their_choice_does_break_nothing(figure, features):
+    page = figure(SimilarityExplorer.from_features(picture(0), picture(1, batch=3), features, columns=["fine", "coarse"]))
+    page.evaluate("model.set('step', 2)")
+    page.evaluate("model.set('step_names', model.get('step_names').slice(0, 1))")
+    page.evaluate("model.set('layers', model.get('layers').slice(0, 1))")
+    assert page.get_by_test_id("column").count() == 1 and page.faults == []
 
 
 @pytest.mark.parametrize(

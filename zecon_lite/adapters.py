@@ -230,7 +230,7 @@ def low_rank(denoiser: UNetDenoiser, rank: int, seed: int = 0) -> Trainable:
     layers = [name for name, m in unet.named_modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)]
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules="|".join(map(re.escape, layers)))
     with torch.random.fork_rng(devices=[]):    # peft draws from the global source, which is given back as it was
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)    # of the CPU alone, where peft draws
         unet = inject_adapter_in_model(config, unet)
     modules = {name: m for name, m in unet.named_modules() if hasattr(m, "lora_A")}
 

@@ -17,11 +17,12 @@ from .augment import Views
 from .profiles import Models
 from .recipes import RECIPES, Recipe
 from .samplers import ddpm_step
-from .ways import Finish, colours_matched, colours_stretched, estimated, stepped
+from .ways import Finish, Overflow, colours_matched, colours_stretched, estimated, stepped
 
 AS_TYPED = "mac-mvak/ZeCon, a third party's transcription of the paper's Table 5; not checked"
 README = "the README of YSerin/ZeCon"
 DIFFUSEIT = "the README of anon294384/DiffuseIT"
+FACES = "anon294384/DiffuseIT, what its --use_ffhq sets; no prompt is published with it"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def as_released(recipe: Recipe) -> Recipe:
 
     Fresh noise for the source in each loss; as result the estimate before the last push, where the recipe itself leads
     back by DDPM (with DDIM the push is in the released one); and colours that are stretched before and after they are
-    matched. What released pictures need otherwise is in the recipes already.
+    matched. What the recipes hold already stays. Not reproduced: how views and cuts are resampled, restarts without
+    limit, squashed pictures.
 
     >>> as_released(RECIPES["zecon"]).finish.__name__, as_released(RECIPES["diffuseit_image"]).finish.__name__
     ('estimated', 'colours_stretched')
@@ -81,6 +83,11 @@ def _zecon(name: str, prompt: str, numbers: str, profile: str = "imagenet256", s
 
 def _faces(name: str, prompt: str, numbers: str) -> Preset:
     return _zecon(f"zecon-face-{name}", prompt, numbers, "ffhq256_baseline")
+
+
+def _diffuseit_faces(recipe: str) -> Recipe:
+    """What `--use_ffhq` changes: people stay who they are, and estimates may overflow ten times as much."""
+    return replace(RECIPES[recipe].changed(weights={"identity": 100}), restart_when=Overflow(5e-4))
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -110,7 +117,9 @@ PRESETS: Mapping[str, Preset] = {
         _faces("marbling", "marbling", "20000 40000 1000 10000 10 .3 25"),
         Preset("diffuseit-text", RECIPES["diffuseit_text"], "Black Leopard", "Lion", "imagenet256", DIFFUSEIT),
         Preset("diffuseit-image", RECIPES["diffuseit_image"], None, "photo", "imagenet256", DIFFUSEIT),
+        Preset("diffuseit-face-text", _diffuseit_faces("diffuseit_text"), None, "photo", "ffhq256", FACES),
+        Preset("diffuseit-face-image", _diffuseit_faces("diffuseit_image"), None, "photo", "ffhq256", FACES),
     )
 }
 """name -> preset. DiffuseIT's two commands are its two recipes with the prompts of the README; the style picture of
-the second is yours."""
+the second is yours, and so are pictures and prompts for faces."""

@@ -326,7 +326,7 @@ RECIPES: dict[str, Recipe] = {
                 "key_contrast_adaptive": 200,
                 "cls_divergence": 100,
                 "range": 200,
-                "identity": 0,    # 100 for faces, with a face network in the profile
+                "identity": 0,    # for faces there are the presets diffuseit-face-text and -image
             },
             **_DIFFUSEIT,
             steps=100,

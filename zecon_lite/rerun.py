@@ -200,9 +200,9 @@ def _framing(record: Mapping[str, Any], multiple: int) -> Framing:
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    for name in ("zecon_lite", "torch", "device", "threads"):
-        if then.get(name) != now[name]:
-            yield f"{name} was {then.get(name)} and is {now[name]}"
+    for name in ("zecon_lite", "torch", "device", "threads", "dtype"):
+        if then.get(name) != now.get(name):
+            yield f"{name} was {then.get(name)} and is {now.get(name)}"
     if then.get("autocast", now.get("autocast")) != now.get("autocast"):
         yield f"the latent model computed in {then['autocast'] or 'float32'}, and now in {now['autocast'] or 'float32'}"
     if then["source"]["sha256"] != now["source"]["sha256"]:
@@ -229,6 +229,8 @@ def _stylized(
         if name not in known:
             raise ValueError(f"there is no {what} {name!r}: take the version of zecon_lite that made the picture")
     models = load_models(record["profile"], device, DTYPES[record["dtype"]], saving=Saving(**record["saving"]))
+    if models.device.type == "cpu" and record["device"] != "cpu":
+        models.dtype = torch.float32    # half precision suits graphics cards; a processor takes minutes over a step
     framing = _framing(record, models.multiple)
     fitted = framing.fitted(pictures["source"]) if fit else pictures["source"]
     prompt, style = record["prompt"], pictures.get("style")

@@ -232,7 +232,8 @@ def setup(measured: Mapping) -> str:
         'terms share it; "alone" means three times the one and none of the other, beside what holds the source, and '
         '"beside CLIP" both at one, against CLIP at one without Gram.\n\n'
         "A **leak** is how much more a result resembles its own style picture than another one in the same style, "
-        "averaged over both, as a share of what the style picture itself would score. The distance of **colours** is "
+        "averaged over both, as a share of what the style picture itself would score. CLIP sees random crops of the "
+        "result here, by squared angle, where the text compares whole pictures, by cosine. The distance of **colours** is "
         "the Fréchet distance of all pixels in CIELAB, where 1 is a difference just seen.\n"
     )
 

@@ -351,6 +351,8 @@ def main() -> None:
         with_seconds(measured, rows, asked)
     elif args.rows:
         names = args.rows.split(",")
+        if unknown := sorted(set(names) - set(rows)):
+            raise SystemExit(f"no row named {', '.join(unknown)}; there are {', '.join(rows)}")
         some, curved = ({n: r for n, r in of.items() if n.split(",")[0] in names} for of in (rows, points))
         curve_of = merged(measured["curve"], without_seconds(compare(curved, fewer, CACHE), models))
         measured = merged(measured, without_seconds(compare(some, asked, CACHE), models)) | {"curve": curve_of}

@@ -34,7 +34,7 @@ def read(path: Path | str) -> dict[str, Tensor]:
         raise
     except Exception as error:    # a damaged file may raise anything in the libraries that read it
         raise ValueError(
-            f"{path.name} is damaged, or holds more than tensors, and was not loaded: fetch it again from its source"
+            f"{path.name} is damaged, or holds more than tensors, and was not loaded: delete it, and fetch it again"
         ) from error
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):

@@ -2,7 +2,7 @@
 
 Beside each file lies NAME.sha256, in the format of `sha256sum`: the hash that the file had when it was last checked.
 A file is checked before its first use and again whenever its time has changed. Where nobody has published a hash, the
-record of the first download is what later ones are held against: trust on first use.
+record of the first download is what later ones are held against: trust on first use, of a file that is whole.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import warnings
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,8 @@ from ..progress import bar
 from .download import CHUNK, download, require_space
 from .manifest import WeightFile
 
+PICKLE = b"\x80"  # how one begins
+TORCH = (".pt", ".pth")
 BUNDLED = Path(__file__).parents[1] / "tiny" / "weights"
 
 
@@ -107,7 +110,8 @@ def adopt(file: WeightFile, source: Path) -> Path:
     Raises FileNotFoundError when it is not there, ValueError when it is not the published file.
     """
     below = file.name.partition("/")[2] or file.name  # a folder of several files may be given itself
-    choices = [source / file.name, source / below, (source / below).with_name(PurePosixPath(file.url or below).name)]
+    # First by the name at its address: beside Stable Diffusion's halves lie their larger originals, by the plain name.
+    choices = [source / file.name, (source / below).with_name(PurePosixPath(file.url or below).name), source / below]
     choices = choices if source.is_dir() else [source]
     found = next((choice.resolve() for choice in choices if choice.is_file()), None)
     if found is None:
@@ -120,8 +124,8 @@ def adopt(file: WeightFile, source: Path) -> Path:
             _check(file)
             return path
         got = sha256(source)
-        if file.sha256 not in (None, got):
-            raise ValueError(f"{source} {_complaint(file, got)}; it was left where it is")
+        if refused := _refused(file, source, got):
+            raise ValueError(f"{source} {refused}; it was left where it is")
         fresh.unlink(missing_ok=True)
         try:
             os.link(source, fresh)
@@ -141,7 +145,8 @@ def verify(file: WeightFile) -> str | None:
     path = path_of(file)
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}: fetch it first")
-    return _complaint(file, sha256(path))
+    got = sha256(path)
+    return _refused(file, path, got) or _changed(file, got)
 
 
 def sha256(path: Path) -> str:
@@ -168,28 +173,43 @@ def _check(file: WeightFile) -> None:
     if unchanged and file.sha256 in (None, recorded):
         return
     got = sha256(path)
-    if file.sha256 not in (None, got):
-        raise ValueError(f"{path} {_complaint(file, got)}; fetch it again, or take it out of that folder")
+    if refused := _refused(file, path, got):
+        raise ValueError(f"{path} {refused}; fetch it again, or take it out of that folder")
     _record(file, got)
 
 
 def _accept(file: WeightFile, partial: Path) -> Path:
     """Check what came, give it its name, record its hash. Raises ValueError, and deletes it, when it is wrong."""
     got = sha256(partial)
-    if file.sha256 not in (None, got):
+    if refused := _refused(file, partial, got):
         partial.unlink()
-        raise ValueError(f"what came {_complaint(file, got)}; it was deleted")
+        raise ValueError(f"what came {refused}; it was deleted")
     os.replace(partial, path_of(file))
     _record(file, got)
     return path_of(file)
 
 
-def _complaint(file: WeightFile, got: str) -> str | None:
-    """How a hash differs from the published one, or else from the first one seen, in words; None when it does not."""
-    wanted, what = file.sha256, "is not the published file"
-    if wanted is None:
-        wanted, what = _recorded(file), "is not the file that came first"
-    return None if wanted is None or wanted == got else f"{what}: its sha256 is {got[:12]}..., wanted {wanted[:12]}..."
+def _refused(file: WeightFile, path: Path, got: str) -> str | None:
+    """Why this is not the file, in words: another hash than the published one, or, where there is none, no checkpoint.
+
+    A page that says "quota exceeded" has a hash, too: once recorded, it would be trusted.
+    """
+    if file.sha256 is not None:
+        return _unlike("is not the published file", got, file.sha256)
+    with open(path, "rb") as opened:
+        old = opened.read(1) == PICKLE    # torch wrote no archives before version 1.6
+    if old or zipfile.is_zipfile(path) or not file.name.endswith(TORCH):
+        return None
+    return "is no checkpoint, or only the beginning of one"
+
+
+def _changed(file: WeightFile, got: str) -> str | None:
+    """How a hash that nobody publishes differs from the first one seen, in words; None when it does not."""
+    return _unlike("is not the file that came first", got, _recorded(file)) if file.sha256 is None else None
+
+
+def _unlike(what: str, got: str, wanted: str | None) -> str | None:
+    return None if wanted in (None, got) else f"{what}: its sha256 is {got[:12]}..., wanted {str(wanted)[:12]}..."
 
 
 def _record_of(file: WeightFile) -> Path:
@@ -207,7 +227,7 @@ def _recorded(file: WeightFile) -> str | None:
 def _record(file: WeightFile, got: str) -> None:
     """Record a hash, with the time of its file; or warn, when nobody publishes it and it is not the first one seen."""
     path, record = path_of(file), _record_of(file)
-    if complaint := _complaint(file, got):
+    if complaint := _changed(file, got):
         warnings.warn(
             f"{path} {complaint}. Nobody publishes its hash, so find out why before you use it; to trust it from now "
             f"on, delete {record.name}",

@@ -33,7 +33,7 @@ const BEFORE_AFTER = `
     <div class="zlw-line" aria-hidden="true"><span>◂▸</span></div>
   </div>
   <label class="zlw-divider">Divider <input type="range" min="0" max="100" step="1" data-testid="divider"></label>
-  <p class="zlw-told" data-testid="readout" aria-live="polite"></p>
+  <p class="zlw-told" data-testid="readout"></p>
   <p class="zlw-hint">Drag across the pictures, or move the divider with the arrow keys.</p>`;
 
 function render({ model, el }) {
@@ -42,16 +42,21 @@ function render({ model, el }) {
     ["pictures", "source", "result", "divider", "choice", "readout"].map((name) => hook(root, name));
   let sheet = null;
 
+  // A shorter list of results comes before the choice that fits it.
+  const resultNow = () => Math.max(0, Math.min(model.get("result"), model.get("names").length - 1));
+
   function set(name, value) {
     if (model.get(name) === value) return;
     model.set(name, value);
     model.save_changes();
   }
 
-  async function load() {
-    sheet = await createImageBitmap(new Blob([model.get("sheet")], { type: "image/png" }));
+  const decode = decoding((found) => {
+    sheet?.close();
+    sheet = found;
     draw();
-  }
+  });
+  const load = () => decode(model.get("sheet"));
 
   function build() {
     const names = model.get("names");
@@ -62,7 +67,7 @@ function render({ model, el }) {
 
   function draw() {
     if (!sheet) return;
-    const [cell, across, k] = ["cell", "across", "result"].map((name) => model.get(name));
+    const [cell, across, k] = [model.get("cell"), model.get("across"), resultNow()];
     show(source, sheet, 0, across, cell);
     show(result, sheet, 1 + k, across, cell);
     source.setAttribute("aria-label", model.get("source_name"));
@@ -73,7 +78,7 @@ function render({ model, el }) {
   }
 
   function divide() {
-    const [divider, before, after] = [model.get("divider"), model.get("source_name"), model.get("names")[model.get("result")]];
+    const [divider, before, after] = [model.get("divider"), model.get("source_name"), model.get("names")[resultNow()]];
     const text = described(divider, before, after);
     pictures.style.setProperty("--zlw-at", `${100 * divider}%`);
     slider.value = 100 * divider;
@@ -81,7 +86,7 @@ function render({ model, el }) {
     part(root, "left").textContent = before;
     part(root, "right").textContent = after;
     readout.textContent = text[0].toUpperCase() + text.slice(1);
-    Object.assign(readout.dataset, { divider, result: model.get("result") });
+    Object.assign(readout.dataset, { divider, result: resultNow() });
   }
 
   const point = (event) => {

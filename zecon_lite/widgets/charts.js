@@ -62,6 +62,29 @@ function show(canvas, sheet, index, across, cell) {
   canvas.getContext("2d").drawImage(sheet, left, top, cell[1], cell[0], 0, 0, cell[1], cell[0]);
 }
 
+// Decodes PNGs and hands them on together. Of several calls on their way only the last one counts, whichever ends first.
+function decoding(take) {
+  let turn = 0;
+  return async (...pngs) => {
+    const mine = ++turn;
+    const found = await Promise.all(pngs.map((png) => createImageBitmap(new Blob([png], { type: "image/png" }))));
+    if (mine === turn) take(...found);
+    else for (const picture of found) picture.close();
+  };
+}
+
+// Lets a line be read out when it changes, from the reader's first move in the figure on: not when the page fills it.
+function announced(root, line) {
+  root.addEventListener("focusin", () => line.setAttribute("aria-live", "polite"), { once: true });
+}
+
+// Whether a pointer chooses what it is on: a mouse while it is pressed, a finger by a tap, since it scrolls the page else.
+const chooses = (event) => event.type === "click" || (event.buttons === 1 && event.pointerType !== "touch");
+
+// A name that may break after each of its underscores.
+const breakable = (name) => name.split("_").flatMap((word, k, all) =>
+  k < all.length - 1 ? [`${word}_`, document.createElement("wbr")] : [word]);
+
 // Where in a drawing's own units the pointer is.
 function placeIn(drawing, event) {
   const { left, top, width, height } = drawing.getBoundingClientRect();

@@ -93,7 +93,7 @@ const PAGE = `
       <svg data-testid="chart" viewBox="0 0 ${WIDE} ${HIGH}" tabindex="0" role="application"
         aria-roledescription="chart to walk in"></svg></div>
   </div>
-  <p class="zlw-told" data-testid="readout" aria-live="polite"></p>
+  <p class="zlw-told" data-testid="readout"></p>
   <p data-testid="plane"></p>
   <p class="zlw-hint">Arrow to the right, with a square: the way from the source prompt to the prompt; dashed: the ways to
     the other prompts. Arrows with a dot: the ways from the source to the results; dotted: a run,
@@ -118,10 +118,12 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  async function load() {
-    sheet = await createImageBitmap(new Blob([model.get("sheet")], { type: "image/png" }));
+  const decode = decoding((found) => {
+    sheet?.close();
+    sheet = found;
     draw();
-  }
+  });
+  const load = () => decode(model.get("sheet"));
 
   function build() {
     const options = (names) => names.map((text, k) => new Option(text, k));
@@ -138,7 +140,9 @@ function render({ model, el }) {
 
   function draw() {
     if (!sheet) return;
-    const [p, r, names, prompts] = ["prompt", "result", "names", "prompts"].map((trait) => model.get(trait));
+    const [names, prompts] = ["names", "prompts"].map((trait) => model.get(trait));
+    // A shorter list comes before the choice that fits it.
+    const [p, r] = [Math.min(model.get("prompt"), prompts.length - 1), Math.min(model.get("result"), names.length - 1)];
     prompt.value = p;
     name.value = r;
     unit.checked = model.get("unit");
@@ -239,6 +243,7 @@ function render({ model, el }) {
     "change:names": build, "change:prompts": build, "change:sheet": load,
   });
 
+  announced(root, readout);
   build();
   load();
   el.appendChild(root);

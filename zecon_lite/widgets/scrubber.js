@@ -65,7 +65,7 @@ const SCRUBBER = `
     <label class="zlw-run">Step <input type="range" min="0" step="1" data-testid="step"><output aria-hidden="true"></output></label>
   </div>
   <div class="zlw-tracks"></div>
-  <p class="zlw-told" data-testid="readout" aria-live="polite"></p>
+  <p class="zlw-told" data-testid="readout"></p>
   <div class="zlw-curves"></div>
   <p class="zlw-hint">Drag the slider, or move it with the arrow keys<span data-part="click">, or click a curve</span>.
     <span data-part="note"></span></p>`;
@@ -98,20 +98,22 @@ function render({ model, el }) {
 
   function toggle() {
     if (clock) return pause();
-    const last = model.get("steps").length - 1;
-    if (model.get("step") === last) choose(0);
+    const last = () => model.get("steps").length - 1;    // steps may become fewer while the run plays
+    if (model.get("step") >= last()) choose(0);
     play.textContent = "Pause";
     readout.setAttribute("aria-live", "off"); // else a screen reader would never come to an end
     clock = setInterval(() => {
-      choose(Math.min(model.get("step") + 1, last));
-      if (model.get("step") === last) pause();
+      choose(Math.min(model.get("step") + 1, last()));
+      if (model.get("step") >= last()) pause();
     }, PACE);
   }
 
-  async function load() {
-    sheet = await createImageBitmap(new Blob([model.get("sheet")], { type: "image/png" }));
+  const decode = decoding((found) => {
+    sheet?.close();
+    sheet = found;
     draw();
-  }
+  });
+  const load = () => decode(model.get("sheet"));
 
   function build() {
     const [tracks, steps] = [model.get("tracks"), model.get("steps")];
@@ -131,24 +133,24 @@ function render({ model, el }) {
   function newCurve({ name, values }) {
     const element = made("div", "", "", CURVE);
     const drawing = hook(element, "curve");
-    element.querySelector(".zlw-title span").textContent = name;
+    element.querySelector(".zlw-title span").replaceChildren(...breakable(name));
     part(element, "span").textContent = ends(values);
     const marker = [drawn("line", { y1: 0, y2: BOX.height, class: "zlw-here" }), drawn("circle", { r: 4, class: "zlw-at" })];
     drawing.append(drawn("path", { d: path(values, BOX), class: "zlw-curve" }), ...marker);
     const point = (event) => {
-      if (event.buttons !== 1) return;
+      if (!chooses(event)) return;
       const along = (placeIn(drawing, event)[0] - BOX.margin) / (BOX.width - 2 * BOX.margin);
       pause();
       choose(stepAt(along, model.get("steps"), values.length));
     };
-    drawing.addEventListener("pointerdown", point);
-    drawing.addEventListener("pointermove", point);
+    for (const kind of ["pointerdown", "pointermove", "click"]) drawing.addEventListener(kind, point);
     return { element, marker };
   }
 
   function draw() {
     if (!sheet) return;
-    const [steps, values, k] = ["steps", "values", "step"].map((name) => model.get(name));
+    const [steps, values, chosen] = ["steps", "values", "step"].map((name) => model.get(name));
+    const k = Math.min(chosen, steps.length - 1);    // a shorter list comes before the step that fits it
     slider.value = k;
     slider.setAttribute("aria-valuetext", `${k + 1} of ${steps.length}, ${steps[k].name}`);
     slider.nextElementSibling.textContent = steps[k].name;
@@ -187,6 +189,7 @@ function render({ model, el }) {
     "change:sheet": load,
   });
 
+  announced(root, readout);
   build();
   load();
   el.appendChild(root);

@@ -132,7 +132,7 @@ const COLUMN = `
   <div class="zls-legend" aria-hidden="true">
     <span>cosine <span data-part="low"></span><span class="zls-bar"></span><span>1</span></span>
   </div>
-  <p data-testid="readout" aria-live="polite"></p>
+  <p data-testid="readout"></p>
   <p data-testid="nce"><span class="zls-meter" aria-hidden="true"><span></span></span>
     <span data-part="nce-text"></span></p>`;
 
@@ -182,7 +182,12 @@ function render({ model, el }) {
   let unpacked = new Map(); // "layer/step" -> { ofSource, ofResult, loss }
   let columns = []; // one element for each shown layer
 
-  const shown = () => [model.get("layer"), ...model.get("beside")];
+  // Lists come one by one: until all have come, an index may point beyond a list that has become shorter.
+  const shown = () => {
+    const last = model.get("layers").length - 1;
+    return [Math.min(model.get("layer"), last), ...model.get("beside").filter((k) => k <= last)];
+  };
+  const stepNow = () => Math.min(model.get("step"), model.get("step_names").length - 1, (pictures?.results.length ?? 1) - 1);
   const layerOf = (at) => model.get("layers")[shown()[at]];
 
   function set(name, value) {
@@ -202,7 +207,7 @@ function render({ model, el }) {
   }
 
   function features(k) {
-    const s = model.get("step");
+    const s = stepNow();
     const key = `${k}/${s}`;
     if (!unpacked.has(key)) {
       const [bytes, layer] = [model.get("features"), model.get("layers")[k]];
@@ -214,12 +219,12 @@ function render({ model, el }) {
     return unpacked.get(key);
   }
 
-  async function load() {
-    const decode = (png) => createImageBitmap(new Blob([png], { type: "image/png" }));
-    const [first, ...rest] = await Promise.all([model.get("source_png"), ...model.get("result_png")].map(decode));
-    pictures = { source: first, results: rest };
+  const decode = decoding((source, ...results) => {
+    for (const old of pictures ? [pictures.source, ...pictures.results] : []) old.close();
+    pictures = { source, results };
     draw();
-  }
+  });
+  const load = () => decode(model.get("source_png"), ...model.get("result_png"));
 
   function forget() {
     unpacked = new Map();
@@ -242,12 +247,11 @@ function render({ model, el }) {
     column.querySelector(".zls-bar").style.background =
       `linear-gradient(to right, ${VIRIDIS.map((rgb) => `rgb(${rgb})`).join(", ")})`;
     const point = (event) => {
-      if (event.buttons !== 1) return;
+      if (!chooses(event)) return;
       const box = source.getBoundingClientRect();
       choose([(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width], layerOf(at));
     };
-    source.addEventListener("pointerdown", point);
-    source.addEventListener("pointermove", point);
+    for (const kind of ["pointerdown", "pointermove", "click"]) source.addEventListener(kind, point);
     source.addEventListener("keydown", (event) => {
       if (notOurs(event) || !(event.key in ARROWS)) return;
       event.preventDefault();
@@ -256,14 +260,15 @@ function render({ model, el }) {
       choose(placeOf(row + down, right + across, layerOf(at)), layerOf(at));
     });
     select.addEventListener("change", () => show(at, Number(select.value)));
+    announced(column, hook(column, "readout"));
     return column;
   }
 
   function draw() {
     if (!pictures) return;
     if (columns.length !== shown().length) return build();
-    const stepName = model.get("step_names")[model.get("step")];
-    stepSlider.value = model.get("step");
+    const stepName = model.get("step_names")[stepNow()];
+    stepSlider.value = stepNow();
     stepSlider.setAttribute("aria-valuetext", stepName);
     stepSlider.nextElementSibling.textContent = stepName;
     const places = columns.map((column, at) => drawColumn(column, shown()[at], stepName));
@@ -286,7 +291,7 @@ function render({ model, el }) {
     const [source, result] = [hook(column, "source"), hook(column, "result")];
     const alpha = opacity.value / 100;
     paint(source, pictures.source, heatmap(toSource, low, 1), layer, alpha, [[chosen, "chosen"]]);
-    const answer = pictures.results[model.get("step")];
+    const answer = pictures.results[stepNow()];
     paint(result, answer, heatmap(toResult, low, 1), layer, alpha, [[chosen, "same"], [bestPatch, "best"]]);
     source.setAttribute("aria-label", `Source picture, patch ${named(chosen)} chosen: arrow keys move it`);
     result.setAttribute("aria-label", `Result with heat map, best match at ${named(bestPatch)}`);

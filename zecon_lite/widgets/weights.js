@@ -73,7 +73,7 @@ const PAGE = `
       <svg data-testid="chart" viewBox="0 0 ${WIDE} ${HIGH}" tabindex="0" role="application"
         aria-roledescription="chart to walk in"></svg></div>
   </div>
-  <p class="zlw-told" data-testid="readout" aria-live="polite"></p>
+  <p class="zlw-told" data-testid="readout"></p>
   <p class="zlw-hint" data-part="hint"></p>
   <p class="zlw-hint" data-part="caption"></p>`;
 
@@ -93,10 +93,12 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  async function load() {
-    sheet = await createImageBitmap(new Blob([model.get("sheet")], { type: "image/png" }));
+  const decode = decoding((found) => {
+    sheet?.close();
+    sheet = found;
     draw();
-  }
+  });
+  const load = () => decode(model.get("sheet"));
 
   function build() {
     settings = model.get("axes").map(newSetting);
@@ -117,7 +119,8 @@ function render({ model, el }) {
 
   function draw() {
     if (!sheet) return;
-    const [axes, scores, at, sources] = ["axes", "scores", "selected", "sources"].map((name) => model.get(name));
+    const [axes, scores, chosen, sources] = ["axes", "scores", "selected", "sources"].map((name) => model.get(name));
+    const at = axes.map(({ values }, k) => Math.min(chosen[k] ?? 0, values.length - 1));    // axes come before their place
     const [index, cell, across] = [indexOf(at, axes), model.get("cell"), model.get("across")];
     settings.forEach((control, k) => {
       control.value = at[k];
@@ -196,6 +199,7 @@ function render({ model, el }) {
     "change:axes": build, "change:sheet": load,
   });
 
+  announced(root, readout);
   build();
   load();
   el.appendChild(root);

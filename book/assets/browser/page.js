@@ -28,12 +28,20 @@
 
   /** The middle square of a picture at the network's size, in [-1, 1]. */
   function fitted(bitmap) {
-    const side = manifest.recipe.size, square = Math.min(bitmap.width, bitmap.height);
+    const side = manifest.recipe.size;
+    let from = bitmap, square = Math.min(bitmap.width, bitmap.height);
+    let [left, top] = [(bitmap.width - square) / 2, (bitmap.height - square) / 2];
+    while (square > 2 * side) { // by halves: in one go some browsers read few pixels for each that they draw
+      const half = Math.ceil(square / 2), smaller = new OffscreenCanvas(half, half), pen = smaller.getContext("2d");
+      pen.imageSmoothingQuality = "high";
+      pen.drawImage(from, left, top, square, square, 0, 0, half, half);
+      [from, square, left, top] = [smaller, half, 0, 0];
+    }
     const canvas = new OffscreenCanvas(side, side), context = canvas.getContext("2d");
     context.imageSmoothingQuality = "high";
     context.fillStyle = "#fff";
     context.fillRect(0, 0, side, side);
-    context.drawImage(bitmap, (bitmap.width - square) / 2, (bitmap.height - square) / 2, square, square, 0, 0, side, side);
+    context.drawImage(from, left, top, square, square, 0, 0, side, side);
     const { data } = context.getImageData(0, 0, side, side), plane = side * side;
     return Float32Array.from({ length: 3 * plane }, (_, k) => data[4 * (k % plane) + Math.floor(k / plane)] / 127.5 - 1);
   }
@@ -94,15 +102,19 @@
   // ---------------------------------------------------------------------------------------------------- the controls
 
   function buttons() {
+    const held = [$("run"), $("stop"), $("resume")].includes(document.activeElement);
     $("run").disabled = !source || running || reading;
     $("stop").disabled = !running;
     $("resume").disabled = !paused || running || reading;
     for (const control of [$("file"), ...$("pictures").children]) control.disabled = running;
+    // A button that can no longer be pressed passes the focus on: else the reader would be at the top of the page.
+    if (held && document.activeElement?.disabled !== false) $(running ? "stop" : paused ? "resume" : "run").focus({ preventScroll: true });
   }
 
   function sliders() {
     const all = manifest.schedule.timesteps.length;
-    tell("skip", `${all - $("skip").value} of ${all} steps`);
+    const at = Number($("start").value);
+    tell("start", `t₀ = ${manifest.schedule.timesteps[at]}, ${at + 1} of ${all} steps`);
     tell("weight", `${(10 ** $("weight").value).toPrecision(2)} times the recipe's`);
   }
 
@@ -133,7 +145,7 @@
   const settings = () => ({
     prompt: $("prompt").value.trim(),
     sourcePrompt: SOURCE_PROMPT,
-    skip: Number($("skip").value),
+    skip: manifest.schedule.timesteps.length - 1 - Number($("start").value),
     weights: { zecon: Number($("weight").dataset.unit) * 10 ** $("weight").value },
     seed: Number($("seed").value) || 0,
   });
@@ -208,12 +220,14 @@
     manifest.pictures.forEach(offer);
     for (const words of manifest.prompts) $("prompts").append(new Option(words));
     $("prompt").value = manifest.prompts[0];
-    $("skip").max = manifest.schedule.timesteps.length - 2;
-    $("skip").value = manifest.recipe.skip;
+    $("start").max = manifest.schedule.timesteps.length - 1;
+    $("start").value = manifest.schedule.timesteps.length - 1 - manifest.recipe.skip;
     $("weight").dataset.unit = manifest.recipe.weights[manifest.recipe.names.indexOf("zecon")];
     sliders();
     const first = $("pictures").firstChild;
-    if (waiting) first.focus();
+    if (waiting) first.focus({ preventScroll: true });
+    $("compare").value = 100; // coming back to a page, a browser sets sliders as they were
+    $("compare").oninput();
     first.click();
   }
 
@@ -253,7 +267,7 @@
     const [file] = event.dataTransfer.files;
     if (manifest && file) take(file, file.name);
   };
-  $("skip").oninput = $("weight").oninput = sliders;
+  $("start").oninput = $("weight").oninput = sliders;
   $("run").onclick = start;
   $("stop").onclick = () => worker.postMessage({ stop: true });
   $("resume").onclick = resume;
