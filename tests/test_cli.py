@@ -48,7 +48,7 @@ def negative(monkeypatch):
 
     def restyle(source, prompt, *, style, source_prompt, recipe, models, seed, batch, on_step):
         calls.append({"source": source, "style": style, "source_prompt": source_prompt, "recipe": recipe, "seed": seed,
-                      "prompt": prompt})
+                      "prompt": prompt, "models": models})
         task = recipes.Task(source, prompt, source_prompt)
         return stylize.Result(-source.repeat(batch, 1, 1, 1), (), recipe, seed, task, models.profile.name)
 
@@ -110,6 +110,7 @@ def test_the_options_reach_the_method(photo, negative):
     done = run(
         "stylize", photo, "a sketch", "--recipe", "sdedit", "--steps", 9, "--skip", 4, "--seed", 3, "--strength", 0.25,
         "--returns", 2, "--source-prompt", "a cat", "-w", "mse=2.5", "-w", "zecon=0.5", "--size", 32, "--fit", "crop",
+        "--precision", "bfloat16",
     )
     assert done.exit_code == 0
     (call,) = negative
@@ -118,6 +119,7 @@ def test_the_options_reach_the_method(photo, negative):
     assert recipe.returns == 2
     assert recipe.weights["mse"] == 2.5 and recipe.weights["zecon"] == 0.5
     assert (call["seed"], call["source_prompt"]) == (3, "a cat")
+    assert call["models"].dtype == torch.bfloat16
     assert call["source"].shape == (1, 3, 32, 32)
 
 

@@ -155,7 +155,7 @@ MESSAGES = {
     "memory": (_out_of_memory, "Setting up"),
     "no GPU": (lambda: load_models("tiny", "cuda:99"), "Setting up"),
     "no network": (lambda: weights.fetch(replace(MANIFEST["ffhq_10m"][0], url="http://127.0.0.1:9/x")), "Setting up"),
-    "not finite": (_not_finite, "What each knob does"),
+    "not finite": (_not_finite, "Setting up"),
     "range": (lambda: images.check(torch.full((1, 3, 8, 8), 200.0)), "Images and noise"),
     "sides": (lambda: images.check_sides(torch.zeros(1, 3, 60, 64), 8), "Images and noise"),
     "unknown word": (lambda: load_models("tiny", "cpu").clip.text(["penicl sketch"]), "Setting up"),

@@ -137,7 +137,8 @@ def test_of_two_sheets_on_their_way_the_last_one_stays(figure, two):
       let calls = 0;    // the first takes longer
       globalThis.createImageBitmap = async (blob) => { if (!calls++) await later(200); return decode(blob); };
       const png = (colour) => {
-        const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 64 }), pen = canvas.getContext("2d");
+        const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 64 });
+        const pen = canvas.getContext("2d");
         pen.fillStyle = colour;
         pen.fillRect(0, 0, 64, 64);
         return Uint8Array.from(atob(canvas.toDataURL().split(",")[1]), (letter) => letter.charCodeAt(0));

@@ -487,7 +487,8 @@ def test_a_finger_chooses_by_a_tap_and_scrolls_without_choosing(figure, features
 
 
 def test_lists_that_become_shorter_before_their_choice_does_break_nothing(figure, features):
-    page = figure(SimilarityExplorer.from_features(picture(0), picture(1, batch=3), features, columns=["fine", "coarse"]))
+    both = SimilarityExplorer.from_features(picture(0), picture(1, batch=3), features, columns=["fine", "coarse"])
+    page = figure(both)
     page.evaluate("model.set('step', 2)")
     page.evaluate("model.set('step_names', model.get('step_names').slice(0, 1))")
     page.evaluate("model.set('layers', model.get('layers').slice(0, 1))")

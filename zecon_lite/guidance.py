@@ -53,7 +53,7 @@ class Guidance:
             if not torch.isfinite(value.detach()).all():
                 raise FloatingPointError(
                     f"the loss {name!r} became {value.item()} at position {state.i} (timestep {state.t}): lower its "
-                    'weight or the guidance strength, or run in float32 (in the book: "What each knob does")'
+                    'weight or the guidance strength, or compute in float32 (in the book: "Setting up")'
                 )
         return terms
 
@@ -77,7 +77,7 @@ class Guidance:
         if not torch.isfinite(grad).all():
             raise FloatingPointError(
                 f"the gradient of {' + '.join(terms)} is not finite at position {i}: leave terms out one by one to "
-                'find which, then lower its weight, or run in float32 (in the book: "What each knob does")'
+                'find which, then lower its weight, or compute in float32 (in the book: "Setting up")'
             )
         if self.strength is None:
             return grad

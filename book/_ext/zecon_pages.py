@@ -32,6 +32,8 @@ REPAIRS = [
      r'<span class="kept">\1\2</span>'),
     # In a table a long name may break where its parts meet.
     (r'(?<=<span class="pre">)([\w./:]+\(?\)?)(?=</span>)', lambda it: re.sub(r"([._/:])(?=\w)", r"\1<wbr>", it[1])),
+    # What Colab writes over a cell that it folds; here the fold says so itself.
+    (r'(<pre><span></span>)<span class="c1"># @title [^<]*</span>\n', r"\1"),
     # No cell runs in the page.
     (r'\s*<link [^>]*href="[^"]*sphinx-thebe\.css[^>]*>', ""),
     # The icons are in the page; a megabyte and a half of others is not asked for.

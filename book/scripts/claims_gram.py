@@ -233,8 +233,8 @@ def setup(measured: Mapping) -> str:
         '"beside CLIP" both at one, against CLIP at one without Gram.\n\n'
         "A **leak** is how much more a result resembles its own style picture than another one in the same style, "
         "averaged over both, as a share of what the style picture itself would score. CLIP sees random crops of the "
-        "result here, by squared angle, where the text compares whole pictures, by cosine. The distance of **colours** is "
-        "the Fréchet distance of all pixels in CIELAB, where 1 is a difference just seen.\n"
+        "result here, by squared angle, where the text compares whole pictures, by cosine. The distance of **colours** "
+        "is the Fréchet distance of all pixels in CIELAB, where 1 is a difference just seen.\n"
     )
 
 
@@ -243,16 +243,16 @@ def verdicts(measured: Mapping) -> str:
     lines, sentences = [], []
     for claim in CLAIMS:
         found = difference(claim, measured)
-        lines.append([claim.finding, claim.says, cell(found), verdict(claim, found)])
+        lines.append([f"({claim.finding}) {claim.says}", cell(found), verdict(claim, found)])
     for letter, says in FINDINGS.items():
-        word = next(line[3] for line in lines if line[0] == letter)
+        word = next(line[2] for line in lines if line[0].startswith(f"({letter})"))
         sentences.append(f"* ({letter}) {says}: **{word}**.")
     note = (
         "A difference is what is named first minus what it is compared with, as measured: where a claim says less, "
         "lower or nearer, it should be below 0. The first row of a finding decides it. The intervals of the "
         "differences are Student's t, over scenes; of twenty one is expected to miss by chance."
     )
-    table = markdown(["finding", "claim", "difference", "verdict"], lines)
+    table = markdown(["claim", "difference", "verdict"], lines)
     return "\n".join([table, note, "", *sentences, ""])
 
 

@@ -15,7 +15,7 @@ from measure import ASSETS, as_csv, markdown, read_csv, write
 
 TABLE = ASSETS / "paper_vs_ours.csv"
 NOT_MEASURED = "not measured"
-HEADINGS = ["", "quantity", "on", "reported", "as quoted by", "here", "why it differs or is missing"]
+HEADINGS = ["", "quantity", "reported", "here", "why it differs or is missing"]
 
 
 def read() -> list[dict[str, str]]:
@@ -45,7 +45,8 @@ def fragment(lines: Sequence[Mapping[str, str]]) -> str:
         system, last = "" if line["system"] == last else line["system"], line["system"]
         source = line["quoted_from"] + (f", of the paper's Table {line['table']}" if line["table"].isdigit() else "")
         ours = line["ours"] + (f", {line['data']} data" if line["file"] else "")
-        rows.append([system, line["quantity"], line["on"], line["reported"], source, ours, line["why"]])
+        what, reported = f"{line['quantity']} ({line['on']})", f"{line['reported']} ({source})"
+        rows.append([system, what, reported, ours, line["why"]])
     ours = sum(line["ours"] != NOT_MEASURED for line in lines)
     return f"{markdown(HEADINGS, rows)}\n{ours} of {len(lines)} quantities were measured here.\n"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from torch import Tensor
 from tqdm import tqdm
@@ -56,6 +58,15 @@ SOURCE_HELP = "What the photograph is: CLIP goes from here to PROMPT. Without it
 RECIPE_HELP = "One of `zecon-lite recipes`; without it, zecon."
 PRESET_HELP = "One of `zecon-lite presets`: published settings of a recipe, and a prompt where you give none."
 RELEASED_HELP = "With the quirks of the released program that are off otherwise."
+PRECISION_HELP = "In which numbers most is computed; without it float32, and half of that with published networks on a GPU."
+
+
+class Precision(str, Enum):
+    """What `torch` calls them."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
 SIZE_HELP = "Short side of the result in pixels; without it, what the networks were trained on."
 
 
@@ -83,6 +94,7 @@ def stylize(
     size: Annotated[int | None, MODELS(min=8, metavar="N", help=SIZE_HELP)] = None,
     profile: Annotated[str, MODELS(metavar="NAME", help="Which networks; tiny ships with the package.")] = "tiny",
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
+    precision: Annotated[Precision | None, MODELS(help=PRECISION_HELP)] = None,
     low_memory: Annotated[bool, MODELS("--low-memory", help=LOW_MEMORY_HELP)] = False,
 ) -> None:
     """Restyle photographs, or each in a folder, so that they look like PROMPT; what they show stays.
@@ -110,7 +122,8 @@ def stylize(
         photos, prompts = _photos_and_prompts(asked, also or [], prompt_file, style is not None)
         if any(not prompt.strip() for prompt in prompts):
             raise ValueError('the prompt is empty: say what the photograph shall look like, as in "a pencil sketch"')
-        models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())    # read at first use
+        dtype = None if precision is None else getattr(torch, precision.value)
+        models = load_models(profile, device, dtype, LOW_MEMORY if low_memory else Saving())    # read at first use
         known = None if preset is None else pick("preset", preset, PRESETS)
         chosen = pick("recipe", recipe or "zecon", RECIPES) if known is None else known.fitted_to(models)
         if known is not None and recipe is not None:
