@@ -58,7 +58,7 @@ SOURCE_HELP = "What the photograph is: CLIP goes from here to PROMPT. Without it
 RECIPE_HELP = "One of `zecon-lite recipes`; without it, zecon."
 PRESET_HELP = "One of `zecon-lite presets`: published settings of a recipe, and a prompt where you give none."
 RELEASED_HELP = "With the quirks of the released program that are off otherwise."
-PRECISION_HELP = "In which numbers most is computed; without it float32, and half of that with published networks on a GPU."
+PRECISION_HELP = "In which numbers most is computed; without it float32, or half of it for published networks on a GPU."
 
 
 class Precision(str, Enum):
