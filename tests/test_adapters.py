@@ -160,6 +160,12 @@ def test_degrees_that_do_not_match_are_refused(learnt):
         tuned(denoiser, [adapter], [0.5, 0.5])
 
 
+def test_an_adapter_is_not_saved_where_it_could_not_be_loaded_from(learnt, tmp_path):
+    with pytest.raises(ValueError, match=r"an adapter is a \.safetensors file; got it\.pt"):
+        learnt[2].save(tmp_path / "it.pt")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("name", "message"), [
     ("none.safetensors", "there are no weights at"), ("a.png", "an adapter is a .safetensors file; got a.png"),
     ("text.safetensors", "is damaged"), ("other.safetensors", "holds tensors but is no adapter: make one with"),

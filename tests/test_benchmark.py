@@ -77,6 +77,7 @@ def test_more_scenes_begin_with_the_same_ones(asked):
     ("arguments", "message"),
     [
         ({"styles": ("pencl",)}, "there is no style 'pencl'; did you mean 'pencil'?"),
+        ({"styles": ("oil", "pencil", "oil")}, "oil is named more than once: each style counts once"),
         ({"styles": ()}, "name at least one style; there are pencil"),
         ({"scenes": 0}, "scenes must be at least 1; got 0"),
         ({"seeds": -1}, "seeds must be at least 1; got -1"),

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -121,6 +122,45 @@ def test_the_options_reach_the_method(photo, negative):
     assert (call["seed"], call["source_prompt"]) == (3, "a cat")
     assert call["models"].dtype == torch.bfloat16
     assert call["source"].shape == (1, 3, 32, 32)
+
+
+def test_a_format_that_is_not_read_is_named_and_never_taken_for_the_prompt(photo, negative):
+    Path("mix").mkdir()
+    Path("mix/cat.jpg").write_bytes(Path(photo).read_bytes())
+    Path("mix/IMG_1.HEIC").touch()
+    done = run("stylize", "mix", "a mosaic", "-o", "out")
+    assert done.exit_code == 0 and names(Path("out")) == ["cat_a-mosaic.png"]
+    assert "1 of the files in mix are in formats that are not read: IMG_1.HEIC" in plain(done.stderr)
+    done = run("stylize", photo, "mix/IMG_1.HEIC")
+    assert done.exit_code == 2 and "in a format that is not read: export it as JPEG or PNG" in plain(done.stderr)
+
+
+@pytest.mark.parametrize(("words", "cure"), [
+    (["cat.jpg", "a", "pencil", "sketch"], "there is no file 'a': put a prompt of several words in quotes"),
+    (["a pencil sketch", "cat.jpg"], "there is no file 'a pencil sketch'; if that is the prompt, it comes last"),
+])
+def test_words_out_of_place_say_where_the_prompt_goes(photo, negative, words, cure):
+    done = run("stylize", *words)
+    assert done.exit_code == 2 and cure in plain(done.stderr) and negative == []
+
+
+def test_a_long_name_is_cut_to_what_a_file_system_takes(photo, negative):
+    long = "\u732b" * 80 + ".jpg"
+    Path(photo).rename(long)
+    done = run("stylize", long, "a pencil sketch")
+    assert done.exit_code == 0, done.stderr
+    (made,) = [name for name in names(Path()) if name.endswith("_a-pencil-sketch.png")]
+    assert len(made.encode()) <= 255 and made.startswith("\u732b" * 60)
+
+
+def test_memory_that_runs_out_anywhere_is_a_sentence(photo, monkeypatch):
+    for error in (MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory")):
+        def fails(*args, error=error, **options):
+            raise error
+
+        monkeypatch.setattr(command, "restyle", fails)
+        done = run("stylize", photo, "a sketch")
+        assert done.exit_code == 2 and "there is not enough memory: take a smaller picture" in plain(done.stderr)
 
 
 def test_a_style_picture_reaches_the_method_and_names_the_result(photo, negative):

@@ -326,6 +326,9 @@ def test_the_command_line_applies_adapters(sketch, tmp_path):
     assert a.shape == (1, 3, 64, 64) and not a.equal(b) and not a.equal(c)
     about = images.read_metadata(tmp_path / "a.png")
     assert (about["prompt"], about["degree"]) == ("a pencil sketch | a pencil sketch", "0.7 0.7")
+    told = [about[name] for name in ("mix", "unseen", "seed", "size", "fit")]
+    assert told == ["no", "0", "0", "64", "native"] and about["adapters"].startswith("pencil.safetensors ")
+    assert images.read_metadata(tmp_path / "c.png")["mix"] == "yes"
 
 
 def test_the_command_line_learns_and_clears_up(sketch, tmp_path, monkeypatch):
@@ -335,7 +338,9 @@ def test_the_command_line_learns_and_clears_up(sketch, tmp_path, monkeypatch):
     options = ["--epochs", 1, "--t0", 60, "--batch", 2, "--size", 48, "--per-step", "--lr", "1e-3"]
     done = run("finetune", folder, "neon lights", "-o", tmp_path / "neon.safetensors", *options)
     assert done.exit_code == 0 and "neon.safetensors" in done.stdout
-    assert "broken.jpg is left out: " in plain(done.stderr)
+    assert "broken.jpg is left out: " in plain(done.stderr) and "from 3 photographs" in done.stdout
+    done = run("finetune", folder, "neon lights", "-o", tmp_path / "odd.safetensors", "--size", 20)
+    assert done.exit_code == 2 and "--size must be a multiple of 8, the network's stride; got 20" in plain(done.stderr)
     about = Adapter.load(tmp_path / "neon.safetensors").about
     told = tuple(about[name] for name in ("prompt", "batch", "looks", "lr", "rank"))
     assert told == ("neon lights", "2", "step_by_step", "0.001", "None")

@@ -110,7 +110,8 @@ def test_presets_are_listed_with_their_source():
     done = run("presets")
     assert done.exit_code == 0
     text = plain(done.stdout.replace("│", " "))
-    assert all(name[:10] in text for name in PRESETS) and "not checked" in text and "mse=1000" in text
+    assert all(f" {name} " in text for name in PRESETS), "a name that is cut cannot be typed"
+    assert "not checked" in text and "clip_direction_patch=20000" in text and "mse=1000" in text
 
 
 def test_the_command_hands_the_quirks_on(photo, negative):  # noqa: F811

@@ -313,3 +313,9 @@ def test_a_source_of_the_wrong_kind_is_refused_with_a_cure(models):
 def test_every_loss_has_a_recipe_that_uses_it_or_stands_for_a_choice():
     used = {name for recipe in RECIPES.values() for name in recipe.weights}
     assert set(LOSSES) - used == {"clip_global", "clip_direction"}
+
+
+@pytest.mark.parametrize("strength", [-1.5, float("nan"), float("inf")])
+def test_a_push_away_from_the_prompt_or_without_end_is_refused(strength):
+    with pytest.raises(ValueError, match=r"strength must be a number from 0 on, or None; got (-1\.5|nan|inf)"):
+        RECIPES["zecon"].changed(strength=strength)

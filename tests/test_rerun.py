@@ -375,3 +375,13 @@ def test_half_precision_of_a_graphics_card_is_full_precision_on_a_processor(fold
     assert {"device was NVIDIA T4 and is cpu", "dtype was float16 and is float32"} <= set(again.differences)
     rewritten("cat_a-mosaic.png", device="cpu", dtype="float32")
     assert rerun("cat_a-mosaic.png", device="cpu").same
+
+
+def test_info_says_what_a_rerun_needs_and_why_there_is_none(folder, models):
+    source = images.fit(images.load("cat.jpg"), 64)
+    stylize(source, "a mosaic", recipe="sdedit", models=models, steps=3, skip=1).save("a b.png")
+    assert "zecon-lite rerun 'a b.png' --source FILE makes it again" in plain(run("info", "a b.png").stdout)
+    assert run("rerun", "a b.png", "--source", "cat.jpg", "-o", "again.png").exit_code == 0
+    mine = replace(RECIPES["sdedit"], name="mine")
+    stylize(source, "a mosaic", recipe=mine, models=models, steps=3, skip=1).save("mine.png")
+    assert "cannot be made again: 'mine' is not one of the package's own" in plain(run("info", "mine.png").stdout)

@@ -487,6 +487,12 @@ def test_an_unknown_profile_offers_the_nearest():
         load_models("imagenet")
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, "float16"])
+def test_a_precision_that_no_network_computes_in_is_refused(dtype):
+    with pytest.raises(ValueError, match=r"dtype must be None or one of torch\.float32, torch\.float16"):
+        load_models("tiny", "cpu", dtype)
+
+
 def test_the_home_may_begin_with_a_tilde(monkeypatch):
     monkeypatch.setenv("ZECON_LITE_HOME", "~/w")
     assert weights.home() == Path.home() / "w"

@@ -109,6 +109,8 @@ class Benchmark:
         for name in ("scenes", "seeds", "batch"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if twice := [style for style in dict.fromkeys(self.styles) if self.styles.count(style) > 1]:
+            raise ValueError(f"{', '.join(twice)} is named more than once: each style counts once")
         if not self.styles:
             raise ValueError(f"name at least one style; there are {', '.join(world.STYLES)}")
 

@@ -76,7 +76,7 @@ def evaluate(
     styles: Sequence[str] | None = None,
     seeds: int = 3,
     models: Models | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
 ) -> dict[str, Any]:
     """The scores of one recipe, or one function of (source, prompts, seed): "overall" and for each of "styles".
 
@@ -87,8 +87,9 @@ def evaluate(
     """
     models = models or load_models()
     row = of_function(method) if callable(method) else of_recipe(method, models)
-    asked = Benchmark(scenes, tuple(world.STYLES) if styles is None else tuple(styles), seeds, models.size)
-    return compare({"it": row}, asked, cache)["rows"]["it"]
+    named = (styles,) if isinstance(styles, str) else styles
+    asked = Benchmark(scenes, tuple(world.STYLES) if named is None else tuple(named), seeds, models.size)
+    return compare({"it": row}, asked, None if cache is None else Path(cache))["rows"]["it"]
 
 
 def rows_of(

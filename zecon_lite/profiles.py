@@ -211,6 +211,9 @@ class Models:
         return clip
 
 
+PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
 def load_models(
     profile: str = "tiny",
     device: str | torch.device = "auto",
@@ -223,7 +226,7 @@ def load_models(
     and of the matrix products of CLIP and the ViT. None: float32 on the CPU and for the bundled networks; for the
     published ones on a GPU bfloat16, or float16 on a card that has none, which needs weights as large as the papers'
     to lose nothing of the gradient. saving: memory for time, such as `memory.LOW_MEMORY`.
-    Raises ValueError for an unknown profile, offering the nearest, or a device that is not there.
+    Raises ValueError for an unknown profile, offering the nearest, a device that is not there, or another dtype.
     """
     chosen = pick("profile", profile, PROFILES)
     if device == "auto":
@@ -238,6 +241,8 @@ def load_models(
     device = torch.device(device)
     if dtype is None:
         dtype = half_precision(device) if device.type == "cuda" and not chosen.small else torch.float32
+    if dtype not in PRECISIONS.values():
+        raise ValueError(f"dtype must be None or one of {', '.join(map(str, PRECISIONS.values()))}; got {dtype!r}")
     return Models(chosen, device, dtype, saving)
 
 

@@ -6,6 +6,7 @@ many steps. `small` holds what the bundled networks want otherwise: other number
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -110,6 +111,8 @@ class Recipe:
             raise ValueError(
                 f"skip must leave at least one of the {self.steps} steps: 0 to {self.steps - 1}; got {self.skip}"
             )
+        if self.strength is not None and not 0 <= self.strength < math.inf:
+            raise ValueError(f"strength must be a number from 0 on, or None; got {self.strength}")
         if min(self.resample_first, self.attempts) < 1:
             raise ValueError(
                 f"resample_first and attempts must be at least 1; got {self.resample_first} and {self.attempts}"

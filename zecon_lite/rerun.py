@@ -16,14 +16,13 @@ from . import images, weights
 from .distill import edit
 from .memory import LOW_MEMORY, Saving
 from .models.latent import STABLE_DIFFUSION
-from .profiles import latent_named, load_models
+from .profiles import PRECISIONS, latent_named, load_models
 from .provenance import KEY, Framing, changed, file_of, hash_of, telling
 from .recipes import RECIPES
 from .scores import METHODS
 from .stylize import FUNCTIONS, stylize
 
 TINY = "tiny"    # the name of the bundled latent diffusion model, and of its profile
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -224,11 +223,11 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[st
 def _stylized(
     record: Mapping[str, Any], pictures: Mapping[str, Tensor], fit: bool, device: str | torch.device
 ) -> _Made:
-    for what, known in (("dtype", DTYPES), ("recipe", RECIPES)):
+    for what, known in (("dtype", PRECISIONS), ("recipe", RECIPES)):
         name = record[what]
         if name not in known:
             raise ValueError(f"there is no {what} {name!r}: take the version of zecon_lite that made the picture")
-    models = load_models(record["profile"], device, DTYPES[record["dtype"]], saving=Saving(**record["saving"]))
+    models = load_models(record["profile"], device, PRECISIONS[record["dtype"]], saving=Saving(**record["saving"]))
     if models.device.type == "cpu" and record["device"] != "cpu":
         models.dtype = torch.float32    # half precision suits graphics cards; a processor takes minutes over a step
     framing = _framing(record, models.multiple)
@@ -267,7 +266,7 @@ def _edited(record: Mapping[str, Any], pictures: Mapping[str, Tensor], fit: bool
         record["prompts"],
         record["source_prompt"],
         method=changed(METHODS[record["method"]], record["changes"], {}),
-        latent=replace(latent, tiles=record["tiles"], autocast=DTYPES.get(record.get("autocast") or "")),
+        latent=replace(latent, tiles=record["tiles"], autocast=PRECISIONS.get(record.get("autocast") or "")),
         seed=record["seed"],
         negative_prompt=record["negative_prompt"],
     )

@@ -19,12 +19,15 @@ from rich.text import Text
 
 from ..files import check_place
 from ..images import read_metadata
+from ..memory import ran_out
 
 RESULT = partial(typer.Option, rich_help_panel="Result")
 METHOD = partial(typer.Option, rich_help_panel="Method")
 MODELS = partial(typer.Option, rich_help_panel="Size and models")
 
 SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}    # pictures in a folder
+UNREADABLE = {".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".nef", ".raf", ".svg"}    # pictures all the same
+LONGEST = 200  # bytes of a result's name, which a file system may limit to 255 with all that is added to it
 FIT_HELP = "native keeps the shape, crop takes the centre square, pad works on the whole in a square."
 SEED_HELP = "The same seed gives the same picture; on a GPU, up to what guidance makes of the last digits."
 LOW_MEMORY_HELP = "Everything that saves memory, for more time; the picture is the same up to rounding."
@@ -59,8 +62,11 @@ def plain_messages() -> Iterator[None]:
         raise typer.Exit(130) from None
     except BrokenPipeError:    # the reader, such as head, has seen enough: typer ends quietly
         raise
-    except (ValueError, OSError, FloatingPointError, MemoryError) as e:
-        say(str(e))
+    except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as e:
+        if isinstance(e, RuntimeError) and not ran_out(e):
+            raise
+        short = isinstance(e, RuntimeError) or not str(e)
+        say("there is not enough memory: take a smaller picture, or fewer at once" if short else str(e))
         raise typer.Exit(2) from e
 
 
@@ -139,6 +145,9 @@ def photos_in(given: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             there = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
             found = [p for p in there if not _is_result(p)]
+            if strange := [p.name for p in sorted(path.iterdir()) if p.suffix.lower() in UNREADABLE]:
+                formats = f"{len(strange)} of the files in {path} are in formats that are not read: {strange[0]}, ..."
+                say(f"{formats}: export them as JPEG or PNG", "note", "yellow")
             if len(found) < len(there):
                 left_out = f"{len(there) - len(found)} of the pictures in {path} are results of zecon-lite"
                 say(f"{left_out}, and are left out: name them one by one to restyle them again", "note", "yellow")
@@ -170,6 +179,7 @@ def names_of(photos: Sequence[Path]) -> list[str]:
 def targets_of(name: str, prompt: str, output: Path | None, count: int) -> list[Path]:
     """cat, "a pencil sketch" -> cat_a-pencil-sketch.png; with a number at the end when there are several."""
     slug = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:60].strip("-") or "result"
+    name = name.encode()[: LONGEST - len(slug.encode())].decode(errors="ignore")
     if output is None or output.is_dir():
         output = (output or Path()) / f"{name}_{slug}.png"
     return [output] if count == 1 else [output.with_stem(f"{output.stem}_{k}") for k in range(count)]

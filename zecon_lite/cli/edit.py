@@ -61,7 +61,7 @@ def edit(
     layers: Annotated[list[str] | None, METHOD(metavar="PART", help=LAYERS_HELP)] = None,
     patch_size: Annotated[list[int] | None, METHOD(min=1, metavar="N", help=PATCH_HELP)] = None,
     fit: Annotated[Fit, MODELS(help=FIT_HELP)] = Fit.native,
-    size: Annotated[int | None, MODELS(min=8, metavar="N", help=SIZE_HELP)] = None,
+    size: Annotated[int | None, MODELS(min=8, max=10**8, metavar="N", help=SIZE_HELP)] = None,
     tiles: Annotated[bool, MODELS("--tiles", "--low-memory", help=TILES_HELP)] = False,
     model: Annotated[str | None, MODELS(metavar="PATH|NAME", help=MODEL_HELP)] = None,
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",

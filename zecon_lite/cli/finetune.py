@@ -21,7 +21,19 @@ from ..latents import into_domain
 from ..memory import LOW_MEMORY, Saving
 from ..profiles import load_models
 from ..provenance import Framing, check_seed
-from .common import LOW_MEMORY_HELP, METHOD, MODELS, RESULT, SUFFIXES, keep_apart, plain_messages, say
+from .common import (
+    FIT_HELP,
+    LOW_MEMORY_HELP,
+    METHOD,
+    MODELS,
+    RESULT,
+    Fit,
+    keep_apart,
+    may_write,
+    photos_in,
+    plain_messages,
+    say,
+)
 
 RANK_HELP = "Rank of the learnt changes (LoRA); the library peft is needed. Without it, all weights learn."
 PER_STEP_HELP = "Update after each step, with a gradient through that step alone: rougher, and more updates."
@@ -43,9 +55,9 @@ def finetune(
     lr: Annotated[float | None, METHOD(metavar="X", help="Learning rate.")] = None,
     t0: Annotated[int | None, METHOD(min=1, metavar="N", help="How far towards noise, in timesteps.")] = None,
     batch: Annotated[int | None, METHOD(min=1, metavar="N", help="Photographs for each update.")] = None,
-    rank: Annotated[int | None, METHOD(min=1, metavar="N", help=RANK_HELP)] = None,
+    rank: Annotated[int | None, METHOD(min=1, max=1024, metavar="N", help=RANK_HELP)] = None,
     per_step: Annotated[bool, METHOD("--per-step", help=PER_STEP_HELP)] = False,
-    size: Annotated[int | None, MODELS(min=8, metavar="N", help=SIDE_HELP)] = None,
+    size: Annotated[int | None, MODELS(min=8, max=10**8, metavar="N", help=SIDE_HELP)] = None,
     profile: Annotated[str, MODELS(metavar="NAME", help="Which networks; tiny ships with the package.")] = "tiny",
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
     low_memory: Annotated[bool, MODELS("--low-memory", help=LOW_MEMORY_HELP)] = False,
@@ -64,15 +76,19 @@ def finetune(
         if output.suffix != ".safetensors":
             raise ValueError(f"the name {output.name!r} must end in .safetensors: try {output.stem}.safetensors")
         check_place(output)
-        photos = _photos(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}: give one that holds photographs to learn from")
+        if not may_write(weights.home()):
+            raise PermissionError(f"{weights.home()}, where latents are kept, cannot be written: set ZECON_LITE_HOME")
         models = load_models(profile, device, saving=LOW_MEMORY if low_memory else Saving())
         given: dict[str, Any] = {"epochs": epochs, "lr": lr, "t0": t0, "batch": batch, "rank": rank}
         given |= {"looks": step_by_step} if per_step else {}
         settings = FINETUNE.fitted_to(models)
         settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
         unfinished = output.with_name(f"{output.name}.unfinished")
+        photographs = _pictures(photos_in([folder]), size or models.size, models.multiple)
         run = learn(
-            _pictures(photos, size or models.size, models.multiple),
+            photographs,
             prompt,
             source_prompt=source_prompt,
             models=models,
@@ -91,7 +107,7 @@ def finetune(
             raise ValueError(str(e)) from e
         last.adapter.save(output)  # type: ignore[union-attr]  # the last one always has it
         unfinished.unlink(missing_ok=True)
-        typer.echo(f"saved {output} ({output.stat().st_size / 1e6:.1f} MB, from {len(photos)} photographs)")
+        typer.echo(f"saved {output} ({output.stat().st_size / 1e6:.1f} MB, from {len(photographs)} photographs)")
 
 
 def apply(
@@ -104,7 +120,8 @@ def apply(
     degree: Annotated[list[float] | None, METHOD(metavar="X", help=DEGREE_HELP)] = None,
     mix: Annotated[bool, METHOD("--mix", help=MIX_HELP)] = False,
     unseen: Annotated[int, METHOD(min=0, metavar="N", help=UNSEEN_HELP)] = 0,
-    size: Annotated[int | None, MODELS(min=8, metavar="N", help="Short side of the result in pixels.")] = None,
+    fit: Annotated[Fit, MODELS(help=FIT_HELP)] = Fit.native,
+    size: Annotated[int | None, MODELS(min=8, max=10**8, metavar="N", help="Short side of the result, pixels.")] = None,
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
 ) -> None:
     """Give a photograph what one or several adapters have learnt.
@@ -129,7 +146,9 @@ def apply(
         models = load_models(profiles[0], device)
         settings = journeys_of(loaded, FINETUNE.fitted_to(models))
         generator = torch.Generator().manual_seed(check_seed(seed))
-        source = Framing(size or models.size, models.multiple).fitted(images.load(photo)).to(models.device)
+        framing, photograph = Framing(size or models.size, models.multiple, fit.value), images.load(photo)
+        fitted = framing.fitted(photograph)
+        source = fitted.to(models.device)
         if unseen:
             with models.at_work(source.shape):
                 source = into_domain(models.denoiser, source, settings.t0, rounds=unseen, generator=generator)
@@ -145,24 +164,24 @@ def apply(
             "method": "DiffusionCLIP (Kim et al., CVPR 2022)",
             "prompt": " | ".join(adapter.about.get("prompt", "") for adapter in loaded),
             "degree": " ".join(f"{d:g}" for d in degrees),
+            "adapters": " | ".join(f"{path.name} {weights.sha256(path)[:12]}" for path in adapters),
+            "mix": "yes" if mix else "no",
+            "unseen": str(unseen),
+            "seed": str(seed),
+            "size": str(framing.size),
+            "fit": fit.value,
             "profile": profiles[0],
             "photograph": photo.name,
         }
-        images.save(result.cpu(), output, about)
+        (picture,) = framing.finished(result, fitted, photograph)
+        images.save(picture, output, about)
         typer.echo(f"saved {output}")
-
-
-def _photos(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}: give one that holds photographs to learn from")
-    photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not photos:
-        raise ValueError(f"the folder {folder} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}")
-    return photos
 
 
 def _pictures(photos: list[Path], size: int, multiple: int) -> Tensor:
     """The photographs as squares, (B, 3, size, size); those that cannot be read are named."""
+    if size % multiple:
+        raise ValueError(f"--size must be a multiple of {multiple}, the network's stride; got {size}")
     read = []
     for path in photos:
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from .. import images
@@ -33,15 +35,16 @@ def recipes(
 def presets() -> None:
     """List the presets: published settings of a recipe for a prompt, and for which networks they are."""
     with plain_messages():
-        table = Table("preset", "recipe", "prompt", "skip", "weights", "networks", "source")
+        table = Table(Column("preset", no_wrap=True), Column("what it sets", overflow="fold"), show_lines=True)
         for p in PRESETS.values():
-            numbers = (str(p.recipe.skip), _weights(p.recipe))
-            table.add_row(p.name, p.recipe.name, p.prompt or "yours", *numbers, p.profile, p.source)
+            prompt = f'"{p.prompt}"' if p.prompt else "your prompt or style picture"
+            numbers = f"skip {p.recipe.skip}; {_weights(p.recipe, ', ')}"
+            table.add_row(p.name, f"{p.recipe.name} for {p.profile}: {prompt}\n{numbers}\nfrom {p.source}")
         Console().print(table)
 
 
-def _weights(recipe: Recipe) -> str:
-    return "\n".join(f"{name}={told}" for name, told in recipe.told.items()) or "none"
+def _weights(recipe: Recipe, between: str = "\n") -> str:
+    return between.join(f"{name}={told}" for name, told in recipe.told.items()) or "none"
 
 
 def info(file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture that zecon-lite saved.")]) -> None:
@@ -52,5 +55,18 @@ def info(file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture th
             raise ValueError(f"{file} carries no settings: it was not saved by zecon-lite, or was edited since")
         table = Table(show_header=False, box=None)
         for key, value in settings.items():
-            table.add_row(Text(key, "bold"), Text(value if key != KEY else f"zecon-lite rerun {file} makes it again"))
+            table.add_row(Text(key, "bold"), Text(value if key != KEY else _again(file, value)))
         Console().print(table)
+
+
+def _again(file: Path, line: str) -> str:
+    """What `rerun` needs to make a result again, from its line in the settings; or why it cannot."""
+    try:
+        record = dict(json.loads(line))
+    except (ValueError, TypeError):
+        return "damaged: it cannot be made again"
+    if "refused" in record:
+        return f"cannot be made again: {record['refused']}"
+    missing = [name for name in ("source", "style") if record.get(name) is not None and f"{name}_file" not in record]
+    asked = "".join(f" --{name} FILE" for name in missing)
+    return f"zecon-lite rerun {shlex.quote(str(file))}{asked} makes it again"

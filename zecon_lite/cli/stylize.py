@@ -9,7 +9,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from torch import Tensor
 from tqdm import tqdm
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from .. import images
 from ..memory import LOW_MEMORY, Saving
 from ..presets import PRESETS, as_released
-from ..profiles import load_models, pick
+from ..profiles import PRECISIONS, load_models, pick
 from ..progress import only_bar
 from ..provenance import Framing, file_of, telling
 from ..recipes import RECIPES, Task, check
@@ -32,6 +31,7 @@ from .common import (
     RESULT,
     SEED_HELP,
     SUFFIXES,
+    UNREADABLE,
     Fit,
     keep_apart,
     make_folder,
@@ -76,7 +76,7 @@ def stylize(
     also: Annotated[list[str] | None, RESULT(metavar="TEXT", help=ALSO_HELP)] = None,
     prompt_file: Annotated[Path | None, RESULT(metavar="FILE", help=PROMPTS_HELP)] = None,
     compare: Annotated[bool, RESULT("--compare", help="Put the source beside the result.")] = False,
-    batch: Annotated[int, RESULT(min=1, metavar="N", help="How many results, each from its own noise.")] = 1,
+    batch: Annotated[int, RESULT(min=1, max=10_000, metavar="N", help="How many results, each of its own noise.")] = 1,
     seed: Annotated[int, RESULT(metavar="N", help=SEED_HELP)] = 0,
     style: Annotated[Path | None, METHOD("--style", "-s", metavar="PICTURE", help=STYLE_HELP)] = None,
     recipe: Annotated[str | None, METHOD("--recipe", "-r", metavar="NAME", help=RECIPE_HELP)] = None,
@@ -88,10 +88,10 @@ def stylize(
     steps: Annotated[int | None, METHOD(min=1, metavar="N", help="Steps from pure noise to picture.")] = None,
     skip: Annotated[int | None, METHOD(min=0, metavar="N", help=SKIP_HELP)] = None,
     strength: Annotated[float | None, METHOD(min=0, metavar="X", help=STRENGTH_HELP)] = None,
-    returns: Annotated[int | None, METHOD(min=0, metavar="N", help=RETURNS_HELP)] = None,
+    returns: Annotated[int | None, METHOD(min=0, max=1000, metavar="N", help=RETURNS_HELP)] = None,
     source_prompt: Annotated[str | None, METHOD(metavar="TEXT", help=SOURCE_HELP)] = None,
     fit: Annotated[Fit, MODELS(help=FIT_HELP)] = Fit.native,
-    size: Annotated[int | None, MODELS(min=8, metavar="N", help=SIZE_HELP)] = None,
+    size: Annotated[int | None, MODELS(min=8, max=10**8, metavar="N", help=SIZE_HELP)] = None,
     profile: Annotated[str, MODELS(metavar="NAME", help="Which networks; tiny ships with the package.")] = "tiny",
     device: Annotated[str, MODELS(metavar="NAME", help="cpu or cuda; auto takes cuda where there is one.")] = "auto",
     precision: Annotated[Precision | None, MODELS(help=PRECISION_HELP)] = None,
@@ -122,7 +122,7 @@ def stylize(
         photos, prompts = _photos_and_prompts(asked, also or [], prompt_file, style is not None)
         if any(not prompt.strip() for prompt in prompts):
             raise ValueError('the prompt is empty: say what the photograph shall look like, as in "a pencil sketch"')
-        dtype = None if precision is None else getattr(torch, precision.value)
+        dtype = None if precision is None else PRECISIONS[precision.value]
         models = load_models(profile, device, dtype, LOW_MEMORY if low_memory else Saving())    # read at first use
         known = None if preset is None else pick("preset", preset, PRESETS)
         chosen = pick("recipe", recipe or "zecon", RECIPES) if known is None else known.fitted_to(models)
@@ -212,8 +212,17 @@ def _photos_and_prompts(
     """
     *photos, last = asked
     prompts = [*also, *(prompts_in(prompt_file) if prompt_file else [])]
+    if Path(last).suffix.lower() in UNREADABLE:
+        raise ValueError(f"{last} is a picture in a format that is not read: export it as JPEG or PNG")
     names_photo = Path(last).suffix.lower() in SUFFIXES or ((prompts or styled) and os.path.exists(last))
+    if names_photo and not Path(asked[0]).suffix and not os.path.exists(asked[0]):
+        raise ValueError(f"there is no file {asked[0]!r}; if that is the prompt, it comes last: photo.jpg \"a sketch\"")
     if photos and not names_photo:
+        for word in photos:
+            if not Path(word).suffix and not os.path.exists(word):
+                raise FileNotFoundError(
+                    f"there is no file {word!r}: put a prompt of several words in quotes, as in photo.jpg \"a sketch\""
+                )
         return [Path(photo) for photo in photos], [last, *prompts]
     return [Path(photo) for photo in asked], prompts
 

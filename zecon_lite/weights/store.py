@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from ..progress import bar
 from .download import CHUNK, download, require_space
-from .manifest import WeightFile
+from .manifest import MANIFEST, WeightFile
 
 PICKLE = b"\x80"  # how one begins
 TORCH = (".pt", ".pth")
@@ -53,9 +53,10 @@ def find(file: WeightFile, fetch_missing: bool = True) -> Path:
         return path
     if file.url is None or not fetch_missing:
         source = file.url or file.where
+        entry = next((name for name, files in MANIFEST.items() if file in files), "NAME")
         raise FileNotFoundError(
-            f"{file.name} is not in {home()}: run zecon-lite weights fetch, or get it ({source}) and put it there, or "
-            "set ZECON_LITE_HOME"
+            f"{file.name} is not in {home()}: run zecon-lite weights fetch {entry}, or get it ({source}) and put it "
+            "there, or set ZECON_LITE_HOME"
         )
     return fetch(file)
 
