@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from zecon_lite import RECIPES, benchmark, images, load_models, recipes
+from zecon_lite import RECIPES, Models, benchmark, images, load_models, recipes
 from zecon_lite.adapters import Adapter
 from zecon_lite.benchmark import (
     SOURCE,
@@ -205,13 +205,22 @@ def test_a_style_that_nobody_learnt_is_refused(asked, models):
         of_adapters([adapter("a pencil sketch")], models).make(asked.pictures.part(slice(1, 2)), 0)
 
 
+def test_what_another_device_or_precision_made_is_not_served_again(models):
+    half = Models(models.profile, models.device, torch.bfloat16)
+    card = Models(models.profile, torch.device("cuda"), models.dtype)
+    rows = [of_recipe("zecon", each) for each in (models, half, card)]
+    rows += [of_adapters([], each) for each in (models, half)]
+    assert len({row.settings for row in rows}) == 5
+
+
 def test_an_edit_gets_each_style_s_prompt_and_the_source_s(asked, monkeypatch):
     def edit(source, prompt, source_prompt, *, method, latent, seed):
         assert (source_prompt, method, latent.name) == ("photo", "dds", "mine")
         return SimpleNamespace(image=source * {"a pencil sketch": 0.5, "pixel art": 0.25}[prompt])
 
     monkeypatch.setattr(benchmark, "edit", edit)
-    row = of_edit("dds", SimpleNamespace(latent=SimpleNamespace(name="mine")))
+    latent = SimpleNamespace(name="mine", autocast=None, tiles=False)
+    row = of_edit("dds", SimpleNamespace(latent=latent, device=torch.device("cpu"), dtype=torch.float32))
     made, source = row.make(asked.pictures, 0), asked.pictures.source
     torch.testing.assert_close(made[::2], 0.5 * source[::2])
     torch.testing.assert_close(made[1::2], 0.25 * source[1::2])

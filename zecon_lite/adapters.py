@@ -49,7 +49,8 @@ class Adapter:
 
         Raises FloatingPointError for NaN, infinity, and what half precision cannot hold; ValueError for another suffix.
         """
-        _check_name(Path(path))
+        if Path(path).suffix != ".safetensors":
+            raise ValueError(f"an adapter is a .safetensors file; got {path}: name it {Path(path).stem}.safetensors")
         halved = {name: t.half() for name, t in self.tensors.items()}
         if not all(t.isfinite().all() for t in halved.values()):
             raise FloatingPointError("the adapter holds NaN or infinity, so it was not saved: lower the learning rate")
@@ -59,7 +60,8 @@ class Adapter:
     def load(cls, path: str | Path) -> Adapter:
         """The adapter in a file. Raises FileNotFoundError or ValueError, with the cure, for anything else."""
         path = Path(path)
-        _check_name(path)
+        if path.suffix != ".safetensors":
+            raise ValueError(f"an adapter is a .safetensors file; got {path.name}: make one with `zecon-lite finetune`")
         tensors = weights.read(path)
         from safetensors import safe_open
 
@@ -245,8 +247,3 @@ def low_rank(denoiser: UNetDenoiser, rank: int, seed: int = 0) -> Trainable:
     return Trainable(
         replace(denoiser, unet=unet), {name: p for name, p in unet.named_parameters() if p.requires_grad}, learnt
     )
-
-
-def _check_name(path: Path) -> None:
-    if path.suffix != ".safetensors":
-        raise ValueError(f"an adapter is a .safetensors file; got {path.name}: make one with `zecon-lite finetune`")

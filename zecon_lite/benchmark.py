@@ -106,7 +106,7 @@ class Benchmark:
     def __post_init__(self) -> None:
         for style in self.styles:
             pick("style", style, world.STYLES)
-        for name in ("scenes", "seeds", "batch"):
+        for name in ("scenes", "seeds", "size", "batch"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         if twice := [style for style in dict.fromkeys(self.styles) if self.styles.count(style) > 1]:
@@ -214,7 +214,7 @@ def of_recipe(recipe: str | Recipe, models: Models, loss: str | None = None, wei
     for name in ("weights", "course"):
         values[name] = {k: getattr(v, "__qualname__", v) for k, v in values[name].items()}
     told = ", ".join(f"{k}={getattr(v, '__qualname__', v)}" for k, v in values.items())
-    told = f"{told}; profile={models.profile.name}, dtype={models.dtype}, package {_fingerprint()}"
+    told = f"{told}; profile={models.profile.name}, dtype={models.dtype}, {_made_by(models)}"
     # Two functions of somebody's own may have one name: what they make is not stored.
     parts = [*values.values(), *recipe.weights.values(), *recipe.course.values(), *map(LOSSES.get, recipe.weights)]
     # Nor what changed networks make that still go by the name of ours.
@@ -245,7 +245,8 @@ def of_edit(method: str, models: Models) -> Row:
         return done
 
     told = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", str(chosen))    # addresses differ from process to process
-    return Row(make, f"{told}; latent={latent.name}, package {_fingerprint()}")
+    told += f"; latent={latent.name}, {_made_by(models)}, autocast {latent.autocast}, tiles {latent.tiles}"
+    return Row(make, told)
 
 
 def of_adapters(adapters: Sequence[Adapter], models: Models) -> Row:
@@ -275,7 +276,7 @@ def of_adapters(adapters: Sequence[Adapter], models: Models) -> Row:
         (sorted(adapter.about.items()), digest(*(part for pair in sorted(adapter.tensors.items()) for part in pair)))
         for adapter in adapters
     ]
-    return Row(make, f"{sorted(learnt)}; package {_fingerprint()}")
+    return Row(make, f"{sorted(learnt)}; {_made_by(models)}")
 
 
 def of_function(function: Method, name: str = "the method", settings: str = "") -> Row:
@@ -355,6 +356,11 @@ def _checked(made: Tensor, asked: Pictures, name: str) -> Tensor:
     if made.abs().max() > 1.001:
         raise ValueError(f"{wanted}; got [{made.min():.3g}, {made.max():.3g}]: scale it, or clamp it to the range")
     return made
+
+
+def _made_by(models: Models) -> str:
+    """What a picture, and its seconds, depend on besides its settings: code and weights, device and precision."""
+    return f"package {_fingerprint()} on {models.device.type} in {models.dtype}"
 
 
 def _fingerprint() -> str:

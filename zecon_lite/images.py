@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -319,14 +320,18 @@ def _rotation(picture: Image.Image) -> int:
         return 1
 
 
+_LIMIT = threading.RLock()
+
+
 @contextmanager
 def _large_pictures_allowed() -> Iterator[None]:
     """Lift Pillow's limit against decompression bombs (179 million pixels): `_check_size` sets ours, with a cure."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    with _LIMIT:    # the limit is the process's: two threads would each restore what the other set
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _factor(size: tuple[int, int], max_pixels: int) -> int:

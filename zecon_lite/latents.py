@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -35,7 +34,7 @@ def journey(t0: int, n: int) -> list[int]:
     """
     if not 2 <= n <= t0 + 1:
         raise ValueError(f"between timestep 0 and {t0} there are journeys of 2 to {t0 + 1} timesteps; got {n}")
-    return [int(t) for t in np.linspace(0, 1, n) * t0]
+    return [k * t0 // (n - 1) for k in range(n)]
 
 
 def transition(

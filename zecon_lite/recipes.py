@@ -7,6 +7,7 @@ many steps. `small` holds what the bundled networks want otherwise: other number
 from __future__ import annotations
 
 import math
+import numbers
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,6 +106,12 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in (*self.weights, *self.course):
             pick("loss", name, LOSSES)
+        for name in ("steps", "skip", "resample_first", "attempts", "returns", "patches"):
+            if not isinstance(getattr(self, name), numbers.Integral):
+                raise ValueError(f"{name} must be a whole number; got {getattr(self, name)!r}")
+        for name, w in self.weights.items():
+            if not callable(w) and not math.isfinite(w):
+                raise ValueError(f"the weight of {name!r} must be finite; got {w}: 0 leaves the loss out")
         if not self.steps >= 1:
             raise ValueError(f"steps must be at least 1; got {self.steps}")
         if not 0 <= self.skip < self.steps:

@@ -17,7 +17,7 @@ from itertools import cycle, islice, product
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, draw, hashes, markdown, student, write
+from measure import ASSETS, CACHE, draw, hashes, markdown, side_of_zero, student, write
 from skimage.color import rgb2lab
 from torch import Tensor
 
@@ -187,10 +187,8 @@ def difference(claim: Claim, measured: Mapping) -> tuple[float, float, float]:
 
 def verdict(claim: Claim, found: Sequence[float]) -> str:
     """true where the whole interval says so, false where the whole interval says the opposite, else not shown."""
-    _, low, high = found
-    if low <= 0 <= high:
-        return "not shown"
-    return "true" if (high < 0) == claim.less else "false"
+    side = side_of_zero(*found[1:]) * (-1 if claim.less else 1)
+    return {1: "true", -1: "false", 0: "not shown"}[side]
 
 
 def name_of(alpha: float, beta: float) -> str:
@@ -232,9 +230,9 @@ def setup(measured: Mapping) -> str:
         'terms share it; "alone" means three times the one and none of the other, beside what holds the source, and '
         '"beside CLIP" both at one, against CLIP at one without Gram.\n\n'
         "A **leak** is how much more a result resembles its own style picture than another one in the same style, "
-        "averaged over both, as a share of what the style picture itself would score. CLIP sees random crops of the "
-        "result here, by squared angle, where the text compares whole pictures, by cosine. The distance of **colours** "
-        "is the Fréchet distance of all pixels in CIELAB, where 1 is a difference just seen.\n"
+        "averaged over both, as a share of what the style picture itself would score. Here CLIP compares random "
+        "crops, by the squared angle; the description that we follow compares whole pictures, by the cosine. The "
+        "distance of **colours** is the Fréchet distance of all pixels in CIELAB, where 1 is a difference just seen.\n"
     )
 
 

@@ -56,7 +56,7 @@ class Version:
         """The network, put to work like the present one."""
         tokenizer = WordTokenizer(self.card["vocabulary"])
         model = weights.load_into(build_clip(len(tokenizer)), load(self.file), f"the CLIP of {self.samples} samples")
-        return replace(bundled.load_clip(), model=model, tokenizer=tokenizer, _known={})
+        return replace(bundled.load_clip(), model=model, tokenizer=tokenizer)
 
     def among(self, models: Models) -> Models:
         """The same networks, with this CLIP."""

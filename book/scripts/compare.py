@@ -160,8 +160,8 @@ def grid(asked: Benchmark, pictures: Mapping[str, Tensor], each: int) -> Figure:
 
 
 def made_of(row: Row) -> str:
-    """All that a row's pictures depend on but the package's code and weights, whose hash stands at the end."""
-    return re.sub(r"[,;] package \w+$", "", row.settings)
+    """All that a row's pictures depend on but the package's code and weights and the device, which stand at the end."""
+    return re.sub(r"[,;] package .*$", "", row.settings)
 
 
 def compared(rows: Mapping[str, Row], asked: Benchmark, models: Models, counted: bool) -> dict:

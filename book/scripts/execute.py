@@ -77,10 +77,12 @@ def execute(notebook: Path, profile: str) -> str | None:
     failure, cost = papermill(notebook, raw, profile)
     if failure:
         return failure
+    stamp = EXECUTED / f"{notebook.stem}.sha256"
+    stamp.unlink(missing_ok=True)    # whoever is interrupted from here on leaves nothing that a stamp vouches for
     nbformat.write(clean(nbformat.read(raw, as_version=4)), EXECUTED / notebook.name)
     raw.unlink()
-    (EXECUTED / f"{notebook.stem}.sha256").write_text(wanted)
     (EXECUTED / f"{notebook.stem}.cost.json").write_text(json.dumps(asdict(cost)))
+    stamp.write_text(wanted)
     print(f"  {notebook.name}: {cost.seconds:.1f} s", flush=True)
     return None
 

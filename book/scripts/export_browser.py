@@ -301,6 +301,7 @@ def export(folder: Path = FOLDER) -> Path:
     if stamp.exists() and stamp.read_text() == wanted:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
+    stamp.unlink(missing_ok=True)
     page = Page(zecon_lite.load_models("tiny", "cpu"))
     inputs, kept, blob = page.examples(), {}, bytearray()
     tokens = page.clip.tokenizer(["a pencil sketch"])

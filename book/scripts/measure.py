@@ -81,7 +81,7 @@ def place(measured: Mapping) -> str:
     others = "".join(f"; `{name}` on: {there}" for name, there in own.items() if there != machine)
     if machine == "CPU" and not others:
         return ""
-    return f" Made on: {machine}{others}; the CPU seconds, on a CPU, from the first {SAMPLE}."
+    return f" Made on: {machine}{others}; the seconds were measured on a CPU, on the first {SAMPLE} pictures."
 
 
 def curve_setup(curve: Mapping) -> str:

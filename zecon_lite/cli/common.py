@@ -60,6 +60,9 @@ def plain_messages() -> Iterator[None]:
     except KeyboardInterrupt:
         say("interrupted: no half-written file is left behind")
         raise typer.Exit(130) from None
+    except ModuleNotFoundError as e:    # an optional library, whose message names the cure
+        say(str(e))
+        raise typer.Exit(2) from e
     except BrokenPipeError:    # the reader, such as head, has seen enough: typer ends quietly
         raise
     except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as e:

@@ -94,10 +94,7 @@ def edit(
             images.check_destination(target)
         keep_apart(targets, [photo])
         source, models = images.load(photo), load_models("tiny", device)
-        try:
-            latent = models.latent if model is None else latent_named(model).to(models.device)
-        except ModuleNotFoundError as e:
-            raise ValueError(str(e)) from e
+        latent = models.latent if model is None else latent_named(model).to(models.device)
 
         framing = Framing(size or latent.size, latent.multiple, fit.value)
         fitted = framing.fitted(source)

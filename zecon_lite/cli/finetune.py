@@ -103,8 +103,6 @@ def finetune(
             if unfinished.exists():
                 say(f"{unfinished} keeps what was learnt: the same command goes on from there", "note", "yellow")
             raise
-        except ModuleNotFoundError as e:    # a rank without peft
-            raise ValueError(str(e)) from e
         last.adapter.save(output)  # type: ignore[union-attr]  # the last one always has it
         unfinished.unlink(missing_ok=True)
         typer.echo(f"saved {output} ({output.stat().st_size / 1e6:.1f} MB, from {len(photographs)} photographs)")

@@ -179,6 +179,8 @@ EXERCISES = (
         {
             129: "the steps are counted; but who looked at the source, and at the style picture?",
             122: "ten visits to the first position are nine more steps.",
+            132: "ten visits to the first position are nine more steps, not ten: the plan has one of them anyway.",
+            91: "80 of the 200 positions are left out; the other 120 are taken.",
             516: "one pass gives keys and [CLS] together: the four losses share it.",
             518: "two for what is looked at once is right; but the four losses of a step share one pass.",
         },

@@ -18,6 +18,8 @@ def _near_keys(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     tokens = int(torch.randint(10, 20, (), generator=generator))
     key = torch.randn(tokens, 6, generator=generator)
     query = key + torch.randn(tokens, 6, generator=generator)
+    # Some places are more like [CLS] than like themselves: whoever lets it compete loses them.
+    query[1:4] = F.normalize(key[1:4], dim=-1) + 1.2 * F.normalize(key[:1], dim=-1)
     query[0] = key[0] = 9 * key[0]
     return query, key * (0.3 + 3 * torch.rand(tokens, 1, generator=generator))
 
@@ -76,6 +78,11 @@ def _found(keys: Tensor, source_keys: Tensor, first: int = 1, normalise: bool = 
     return ((query @ key.T).argmax(dim) == torch.arange(len(query))).float().mean()
 
 
+def _found_beside_cls(keys: Tensor, source_keys: Tensor) -> Tensor:
+    query, key = F.normalize(keys[1:], dim=-1), F.normalize(source_keys, dim=-1)
+    return ((query @ key.T).argmax(-1) == torch.arange(1, len(keys))).float().mean()
+
+
 EXERCISES = (
     Exercise(
         "key-self-similarity",
@@ -101,6 +108,9 @@ EXERCISES = (
         _found,
         {
             "row 0 is [CLS], which is no place: leave it out of both pictures.": lambda k, s: _found(k, s, first=0),
+            "row 0 of the source is [CLS], which is no place either: no place of the result may find it.": (
+                _found_beside_cls
+            ),
             "long keys win without being alike: give all keys length 1.": lambda k, s: _found(k, s, normalise=False),
             "each place of the result looks among all places of the source: take the argmax along a row (dim=-1).": (
                 lambda k, s: _found(k, s, dim=0)
@@ -132,6 +142,7 @@ EXERCISES = (
         {
             -1.0: "that is the sign of the loss, not its slope.",
             2.0: "the slope is -2 (CLS - CLS before) / D, times how [CLS] depends on the picture; what is the bracket?",
+            -2.0: "that stands before the bracket (CLS - CLS before); what is the bracket itself?",
         },
     ),
     Exercise(

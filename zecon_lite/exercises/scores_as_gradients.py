@@ -65,8 +65,8 @@ EXERCISES = (
             ),
             "only the conditional answers are compared; each picture must be guided first, from its answer without a "
             "prompt.": lambda en, et, sn, st, w: et - st,
-            "the two answers are subtracted before they are guided with one and the same empty prompt; the source has "
-            "an answer of its own without a prompt.": lambda en, et, sn, st, w: (
+            "that is w times the difference of the answers with a prompt: those without one, which differ for result "
+            "and source, are missing, or were taken as equal.": lambda en, et, sn, st, w: (
                 en + w * (et - en) - (en + w * (st - en))
             ),
             "guidance of w leads from the empty prompt: eps_null + w (eps_text - eps_null), not eps_text + w (...).": (

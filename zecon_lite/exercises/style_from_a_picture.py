@@ -178,7 +178,8 @@ EXERCISES = (
             "divide each Gram matrix by the C H W of its own map: layers and pictures differ in size.": (
                 lambda maps, others: _by_layer(maps, others, _unscaled_distance)
             ),
-            "take the mean over a matrix, not the sum: a layer with more features must not count more.": (
+            "take the mean over a matrix, not the sum, so that a layer with more features does not count more; and "
+            "divide each matrix by C H W, not by H W: the two mistakes give the same number.": (
                 lambda maps, others: _by_layer(maps, others, lambda p, q: (_gram(p) - _gram(q)).square().sum())
             ),
             "take the mean over the pictures, not the sum.": (

@@ -32,10 +32,10 @@ def _outlines_of_all(images: Tensor, others: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(a, b, dim=0)
 
 
-def _palette(images: Tensor, others: Tensor, dims: tuple[int, ...] = (2, 3)) -> Tensor:
+def _palette(images: Tensor, others: Tensor, dims: tuple[int, ...] = (2, 3), correction: int = 1) -> Tensor:
     """Squared difference of the colours' means and spreads, summed."""
     mean = images.mean(dims) - others.mean(dims)
-    spread = images.std(dims) - others.std(dims)
+    spread = images.std(dims, correction=correction) - others.std(dims, correction=correction)
     return mean.square().sum() + spread.square().sum()
 
 
@@ -120,6 +120,9 @@ EXERCISES = (
             "picture.": lambda a, b: _palette(a, b, (0, 2, 3)),
             "the colours are mixed into one grey: keep the three channels apart.": (
                 lambda a, b: _palette(a, b, (1, 2, 3))
+            ),
+            "your spread divides by the number of places; `std`, as PyTorch takes it, divides by one less.": (
+                lambda a, b: _palette(a, b, correction=0)
             ),
             "the means are there, the spreads are missing.": (
                 lambda a, b: (a.mean((2, 3)) - b.mean((2, 3))).square().sum()

@@ -38,7 +38,7 @@ class Clip:
     resize: Resize = by_area
     chunk: int | None = None
     autocast: torch.dtype | None = None
-    _known: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _known: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.model.eval().requires_grad_(False)
