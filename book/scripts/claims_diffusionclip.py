@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, ROOT, draw, hashes, markdown, minus, side_of_zero, student, write
+from measure import ASSETS, CACHE, ROOT, VERDICTS, draw, hashes, markdown, minus, side_of_zero, student, write
 from torch import Tensor
 
 from zecon_lite import FINETUNE, Adapter, Denoiser, images, load_models, metrics, show, translate, tuned
@@ -182,7 +182,7 @@ def negative(found: tuple[float, float, float]) -> tuple[float, float, float]:
 
 def verdict(found: Sequence[float]) -> str:
     """true where the whole interval is above 0, false where it is below, else not shown."""
-    return {1: "true", -1: "false", 0: "not shown"}[side_of_zero(*found[1:])]
+    return VERDICTS[side_of_zero(*found[1:])]
 
 
 # ----------------------------------------------------------------------------------------------------------- the text

@@ -17,7 +17,7 @@ from itertools import cycle, islice, product
 
 import torch
 from matplotlib.figure import Figure
-from measure import ASSETS, CACHE, draw, hashes, markdown, side_of_zero, student, write
+from measure import ASSETS, CACHE, VERDICTS, draw, hashes, markdown, side_of_zero, student, write
 from skimage.color import rgb2lab
 from torch import Tensor
 
@@ -187,8 +187,7 @@ def difference(claim: Claim, measured: Mapping) -> tuple[float, float, float]:
 
 def verdict(claim: Claim, found: Sequence[float]) -> str:
     """true where the whole interval says so, false where the whole interval says the opposite, else not shown."""
-    side = side_of_zero(*found[1:]) * (-1 if claim.less else 1)
-    return {1: "true", -1: "false", 0: "not shown"}[side]
+    return VERDICTS[side_of_zero(*found[1:]) * (-1 if claim.less else 1)]
 
 
 def name_of(alpha: float, beta: float) -> str:

@@ -201,6 +201,10 @@ def side_of_zero(low: float, high: float) -> int:
     return (round(low, 3) > 0) - (round(high, 3) < 0)
 
 
+VERDICTS = {1: "true", -1: "false", 0: "not shown"}
+"""What is said of a claim by the side of zero on which its interval lies."""
+
+
 def by_style(measured: Mapping) -> str:
     """`zecon` in each style, beside what the truth gets."""
     keys = ("style_accuracy_a", "style_accuracy_b", "ssim_to_source", "mask_iou")

@@ -146,9 +146,10 @@ def photos_in(given: Sequence[Path]) -> list[Path]:
     for path in given:
         found = [path]
         if path.is_dir():
-            there = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+            files = sorted(p for p in path.iterdir() if p.is_file())
+            there = [p for p in files if p.suffix.lower() in SUFFIXES]
             found = [p for p in there if not _is_result(p)]
-            if strange := [p.name for p in sorted(path.iterdir()) if p.suffix.lower() in UNREADABLE]:
+            if strange := [p.name for p in files if p.suffix.lower() in UNREADABLE]:
                 formats = f"{len(strange)} of the files in {path} are in formats that are not read: {strange[0]}, ..."
                 say(f"{formats}: export them as JPEG or PNG", "note", "yellow")
             if len(found) < len(there):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from ..presets import PRESETS
 from ..profiles import load_models
 from ..provenance import KEY
 from ..recipes import RECIPES, Recipe
+from ..rerun import record_in
 from .common import plain_messages
 
 
@@ -55,18 +56,16 @@ def info(file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture th
             raise ValueError(f"{file} carries no settings: it was not saved by zecon-lite, or was edited since")
         table = Table(show_header=False, box=None)
         for key, value in settings.items():
-            table.add_row(Text(key, "bold"), Text(value if key != KEY else _again(file, value)))
+            table.add_row(Text(key, "bold"), Text(value if key != KEY else _again(file, settings)))
         Console().print(table)
 
 
-def _again(file: Path, line: str) -> str:
-    """What `rerun` needs to make a result again, from its line in the settings; or why it cannot."""
+def _again(file: Path, settings: Mapping[str, str]) -> str:
+    """What `rerun` needs to make a result again; or why it cannot."""
     try:
-        record = dict(json.loads(line))
-    except (ValueError, TypeError):
-        return "damaged: it cannot be made again"
-    if "refused" in record:
-        return f"cannot be made again: {record['refused']}"
+        record = record_in(settings, file)
+    except ValueError as error:
+        return str(error)
     missing = [name for name in ("source", "style") if record.get(name) is not None and f"{name}_file" not in record]
     asked = "".join(f" --{name} FILE" for name in missing)
     return f"zecon-lite rerun {shlex.quote(str(file))}{asked} makes it again"
