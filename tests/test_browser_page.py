@@ -320,6 +320,8 @@ def test_nothing_of_the_last_run_stands_beside_another_picture(obedient):
 
 
 def test_the_pictures_of_the_page_need_no_network_once_they_are_there(obedient):
+    # "Ready" waits for the first picture alone
+    obedient.wait_for_function("[...document.querySelectorAll('[data-part=pictures] img')].every(one => one.complete)")
     obedient.context.set_offline(True)
     part(obedient, "pictures").get_by_role("button").nth(2).click()
     name = part(obedient, "pictures").get_by_role("img").nth(2).get_attribute("alt")
