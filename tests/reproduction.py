@@ -121,8 +121,7 @@ def main() -> None:
     if not args.table:
         noted = note(outcome(args.device), noted)
     for path, text in ((NOTED, json.dumps(noted, indent=1) + "\n"), (NOTED.with_suffix(".md"), fragment(noted))):
-        with files.replacing(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        files.write(path, text)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ AGAIN = "these numbers are of other networks or settings: run python book/script
 
 @pytest.fixture(scope="module")
 def found(script):
-    return script.read()
+    return script.read_csv(script.TABLE)
 
 
 @pytest.fixture(scope="module")

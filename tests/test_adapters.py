@@ -12,7 +12,7 @@ from toys import EpsStub, GaussianDenoiser, TinyUNet
 
 from zecon_lite.adapters import FORMAT, Adapter, Mixture, bands, degree_of_change, low_rank, name_of, tuned, whole
 from zecon_lite.denoiser import LearnedVariance
-from zecon_lite.latents import fingerprint
+from zecon_lite.latents import digest_of
 from zecon_lite.schedule import Schedule
 
 LINEAR = Schedule.linear()
@@ -68,7 +68,7 @@ def test_two_adapters_add_their_changes(learnt):
 
 def test_the_network_is_left_alone_and_never_requires_grad(learnt):
     denoiser, trainable, adapter = learnt
-    assert fingerprint(denoiser) == fingerprint(network())
+    assert digest_of(denoiser) == digest_of(network())
     made = tuned(denoiser, [adapter])
     assert not any(p.requires_grad or p.grad is not None for d in (denoiser, made) for p in d.unet.parameters())
     assert all(p.requires_grad for p in trainable.parameters.values())

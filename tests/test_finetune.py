@@ -16,7 +16,7 @@ from zecon_lite import FINETUNE, FineTune, cli, images, load_models, translate
 from zecon_lite.adapters import Adapter, tuned
 from zecon_lite.denoiser import LearnedVariance
 from zecon_lite.finetune import LOSSES, finetune, journeys_of, step_by_step, through_all_steps
-from zecon_lite.latents import fingerprint, journey
+from zecon_lite.latents import digest_of, journey
 from zecon_lite.losses import Identity, identity_distance, l1
 from zecon_lite.profiles import Models
 from zecon_lite.schedule import Schedule
@@ -126,11 +126,11 @@ def learn(models, settings=TOY, **options):
 
 
 def test_a_run_lowers_its_losses_and_leaves_the_models_as_they_were(toy):
-    before = fingerprint(toy.denoiser)
+    before = digest_of(toy.denoiser)
     steps = learn(toy, dataclasses.replace(TOY, epochs=8))
     total = [sum(step.losses.values()) for step in steps]
     assert sum(total[-3:]) < 0.9 * sum(total[:3])
-    assert fingerprint(toy.denoiser) == before and not any(p.requires_grad for p in toy.denoiser.unet.parameters())
+    assert digest_of(toy.denoiser) == before and not any(p.requires_grad for p in toy.denoiser.unet.parameters())
     assert not any(step.x0.requires_grad for step in steps)
 
 

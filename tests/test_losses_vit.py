@@ -267,13 +267,6 @@ def test_a_picture_never_seen_before_can_be_the_step_before():
     assert_close(used(state(seen, source, other)), fresh(state(seen, source, other)))
 
 
-def test_the_clean_estimate_can_be_looked_at_in_place_of_the_view():
-    source, view, x0 = rows(1, 1, 3, 4, 4), rows(2, 1, 3, 4, 4), rows(3, 1, 3, 4, 4)
-    mixed = State(3, 60, x0, view, source, source)
-    clean = KeySelfSimilarity(ViTFeatures(ToyViT(), clean=True))(mixed)
-    assert_close(clean, KeySelfSimilarity(ViTFeatures(ToyViT()))(state(x0, source)))
-
-
 def test_no_gradient_flows_to_source_style_or_the_step_before():
     view, source, previous, style = (rows(k, 1, 3, 4, 4).requires_grad_() for k in range(4))
     sum(loss(state(view, source, previous)) for loss in objects(ToyViT(), style).values()).backward()

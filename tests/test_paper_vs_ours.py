@@ -13,7 +13,7 @@ AGAIN = "run python book/scripts/paper_vs_ours.py again"
 
 @pytest.fixture(scope="module")
 def lines(script):
-    return script.read()
+    return script.read_csv(script.TABLE)
 
 
 def test_the_page_s_table_is_made_from_the_file(script, lines):

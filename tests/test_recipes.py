@@ -41,7 +41,8 @@ def test_an_early_weight_holds_above_its_timestep_and_is_another_from_there_on(w
 
 
 def test_a_course_multiplies_a_number_and_leaves_a_function_alone(source, models):
-    own = replace(RECIPES["zecon"].fitted_to(models), weights={"mse": 2.0, "zecon": 0.5})
+    course = {"zecon": Early(3, after=0.5)}
+    own = replace(RECIPES["zecon"].fitted_to(models), weights={"mse": 2.0, "zecon": 0.5}, course=course)
     states = [State(i, t, *4 * [torch.zeros(1, 3, 8, 8)], None) for i, t in ((9, 506), (8, 505))]
     assert own.along("mse") == 2.0 and [own.along("zecon")(state) for state in states] == [1.5, 0.25]
     assert own.changed(weights={"zecon": 1}).along("zecon")(states[0]) == 3    # a number is what the course goes by

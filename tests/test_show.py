@@ -131,7 +131,7 @@ def test_figures_are_small_files_that_are_equal_each_time():
         (lambda: show.strip([]), r"no picture to show: give a batch"),
         (lambda: show.strip(noise(2, 3, 8, 8), ["one"]), r"1 column titles for 2 columns: give one title for each"),
         (lambda: show.grid([noise(1, 3, 8, 8)], ["a", "b"]), r"2 row titles for 1 rows"),
-        (lambda: show.strip([noise(2, 3, 8, 8)]), r"a picture must be .*; got \(2, 3, 8, 8\)"),
+        (lambda: show.strip([noise(2, 3, 8, 8)]), r"one picture must be .*; got \(2, 3, 8, 8\)"),
         (lambda: show.curves({}, "x", "y"), r"no curve to show: give \{name: values\}"),
         (lambda: show.pca(noise(2, 4, 4)), r"must be \(C, H, W\) with at least 3 channels; got \(2, 4, 4\)"),
         (lambda: show.pca(noise(2, 8, 4, 4)), r"must be \(C, H, W\).* got \(2, 8, 4, 4\)"),

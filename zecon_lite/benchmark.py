@@ -37,7 +37,7 @@ from .terms import LOSSES
 from .tiny import world
 from .tiny.networks import SIZE
 
-Method = Callable[[Tensor, Sequence[str], int], Tensor]
+Restyle = Callable[[Tensor, Sequence[str], int], Tensor]
 
 FIRST_SCENE = 2000  # where the evaluation's held-out scenes begin; training's own scores use those from 0
 _UNCOUNTED = ("glass", "pointillism", "neon", "pixel")  # styles whose words take no article
@@ -279,7 +279,7 @@ def of_adapters(adapters: Sequence[Adapter], models: Models) -> Row:
     return Row(make, f"{sorted(learnt)}; {_made_by(models)}")
 
 
-def of_function(function: Method, name: str = "the method", settings: str = "") -> Row:
+def of_function(function: Restyle, name: str = "the method", settings: str = "") -> Row:
     """Any function of (source, prompts, seed) as a row.
 
     Raises ValueError when it cannot be called so, or returns anything but finite pictures of the source's shape in

@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -29,30 +29,12 @@ from .progress import bar
 from .provenance import KEY, check_seed, fingerprint, hash_of, machine, settings_of, telling
 from .samplers import randn_like
 from .schedule import Schedule
-from .scores import METHODS, Method, classifier_free_guidance, dds_gradient, sds_gradient, timestep_weight
+from .scores import METHODS, Method, classifier_free_guidance, dds_gradient, sds_gradient
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 # ----------------------------------------------------------------------------------------------------- the descent
-
-
-class Score(Protocol):
-    """What `distill` asks of a latent diffusion model; `models.latent.Latent` gives it."""
-
-    alphas_cumprod: Tensor
-
-    def text(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> token states (B, L, D)."""
-        ...
-
-    def layers(self, parts: Sequence[str], kind: str) -> list[str]:
-        """The attention layers that are meant."""
-        ...
-
-    def predict(self, z: Tensor, i: int, text: Tensor, layers: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
-        """The noise in z at position i under the text, and the layers' maps."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +64,7 @@ class _Texts:
 
 
 def distill(
-    latent: Score,
+    latent: Latent,
     source: Tensor,
     prompt: str | Sequence[str] | Tensor,
     source_prompt: str | Sequence[str] | Tensor | None = None,
@@ -118,7 +100,7 @@ def distill(
 
 
 def _descend(
-    latent: Score,
+    latent: Latent,
     source: Tensor,
     z: Tensor,
     texts: _Texts,
@@ -139,8 +121,7 @@ def _descend(
             eps_text, maps = latent.predict(z_t, i, texts.result, layers)
             loss = method.contrast(maps, source_maps, generator) if method.contrasts else None
         eps = classifier_free_guidance(eps_null, eps_text.detach(), method.guidance)
-        weight = timestep_weight(s.alphas_cumprod[i], method.alpha_exp, method.sigma_exp)
-        g = dds_gradient(eps, cast(Tensor, eps_source), weight) if method.delta else sds_gradient(eps, noise, weight)
+        g = dds_gradient(eps, cast(Tensor, eps_source)) if method.delta else sds_gradient(eps, noise)
         move, pull = method.weights.get("score", 0) * method.score_scale * g, None
         losses = {"score": g.square().mean((1, 2, 3)).sum().item()}
         if loss is not None:
@@ -155,7 +136,7 @@ def _descend(
 
 @torch.no_grad()
 def _constants(
-    latent: Score,
+    latent: Latent,
     source_t: Tensor,
     z_t: Tensor,
     i: int,
@@ -180,7 +161,7 @@ def _constants(
 
 
 def _texts(
-    latent: Score,
+    latent: Latent,
     source: Tensor,
     prompt: str | Sequence[str] | Tensor,
     source_prompt: str | Sequence[str] | Tensor | None,
@@ -205,7 +186,7 @@ def _texts(
     return _Texts(null, of_source, result.repeat(len(source), 1, 1))
 
 
-def _states(latent: Score, texts: str | Sequence[str] | Tensor, name: str) -> Tensor:
+def _states(latent: Latent, texts: str | Sequence[str] | Tensor, name: str) -> Tensor:
     if isinstance(texts, Tensor):
         return texts.detach()
     texts = [texts] if isinstance(texts, str) else list(texts)

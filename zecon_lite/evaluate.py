@@ -29,8 +29,8 @@ from .benchmark import (
     SOURCE,
     TRUTH,
     Benchmark,
-    Method,
     Pictures,
+    Restyle,
     Row,
     of_adapters,
     of_edit,
@@ -39,7 +39,7 @@ from .benchmark import (
     of_recipe,
 )
 from .cost import counted, peak_memory
-from .files import replacing
+from .files import replacing, write
 from .latents import digest
 from .profiles import Models, load_models
 from .progress import bar
@@ -71,7 +71,7 @@ COSTS = {
 
 
 def evaluate(
-    method: str | Recipe | Method,
+    method: str | Recipe | Restyle,
     scenes: int = 20,
     styles: Sequence[str] | None = None,
     seeds: int = 3,
@@ -316,6 +316,4 @@ def cell(value: Sequence[float] | Mapping[str, Sequence[int]] | float | None) ->
 def save(measured: Mapping[str, Any], path: Path) -> Path:
     """Write the numbers as JSON, one measure a line; the file appears whole or not at all."""
     text = re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", json.dumps(measured, indent=1))
-    with replacing(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
-    return path
+    return write(path, text + "\n")

@@ -28,3 +28,10 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    """Write a file whole or not at all, text as UTF-8; returns the path."""
+    with replacing(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path

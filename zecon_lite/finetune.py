@@ -54,7 +54,7 @@ def step_by_step(denoiser: Denoiser, latent: Tensor, times: Sequence[int]) -> It
     x = latent
     for t, t_next in pairwise([*reversed(times), -1]):
         p = denoiser(x, t)
-        x = transition(denoiser.schedule, x, p, t, t_next).detach()
+        x = transition(denoiser.schedule, p, t_next).detach()
         yield Step(t, int(denoiser.schedule.timesteps[t]), x, p.x0)
 
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from .files import check_place, replacing
+from .files import check_place, write
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")    # what `save` writes
 MIN_SIDE = 8                                     # pixels; less is no picture
@@ -196,9 +196,7 @@ def save(image: Tensor, path: str | Path, metadata: Mapping[str, str] | None = N
             )
             exif = Image.Exif()
         to_pil(image).save(data, kind, quality=95, exif=exif, **options)
-    with replacing(path) as part:
-        part.write_bytes(data.getvalue())
-    return path
+    return write(path, data.getvalue())
 
 
 def check_destination(path: str | Path) -> Path:

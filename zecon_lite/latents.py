@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from . import weights
+from . import files, weights
 from .denoiser import Denoiser, Prediction, UNetDenoiser
-from .files import replacing
 from .progress import bar
 from .samplers import randn_like
 from .schedule import Schedule
@@ -37,24 +36,13 @@ def journey(t0: int, n: int) -> list[int]:
     return [k * t0 // (n - 1) for k in range(n)]
 
 
-def transition(
-    s: Schedule, x: Tensor, p: Prediction, t: int, t_next: int, eta: float = 0.0, noise: Tensor | None = None
-) -> Tensor:
-    """x at timestep t_next, from x at t and what the network believes there (Song et al. 2021, eq. 12).
+def transition(s: Schedule, p: Prediction, t_next: int) -> Tensor:
+    """x at timestep t_next, from what the network believes at another one (Song et al. 2021, eq. 12, sigma = 0).
 
-    One formula for both ways: t_next > t climbs towards noise, t_next < t comes back; t_next = -1 is the clean picture.
-    eta: 0 is deterministic, 1 has DDPM's variance; on the way back only, with `noise` (B, 3, H, W).
-    Raises ValueError for eta on the way up, or without noise.
+    One formula for both ways: a later t_next climbs towards noise, an earlier one comes back, -1 is the clean picture.
     """
-    if eta and (t_next > t or noise is None):
-        raise ValueError(
-            f"eta {eta} adds noise, on the way back only: give `noise`, and a t_next below t; got {t} to {t_next}"
-        )
-    a, a_next = s.alphas_cumprod[t], s.alphas_cumprod[t_next] if t_next >= 0 else s.alphas_cumprod.new_ones(())
-    if not eta or noise is None:
-        return a_next.sqrt() * p.x0 + (1 - a_next).sqrt() * p.eps
-    sigma = eta * ((1 - a / a_next) * (1 - a_next) / (1 - a)).sqrt()
-    return a_next.sqrt() * p.x0 + (1 - a_next - sigma**2).sqrt() * p.eps + sigma * noise
+    a_next = s.alphas_cumprod[t_next] if t_next >= 0 else s.alphas_cumprod.new_ones(())
+    return a_next.sqrt() * p.x0 + (1 - a_next).sqrt() * p.eps
 
 
 @torch.no_grad()
@@ -69,7 +57,7 @@ def to_latent(
     """
     x = x0
     for t, t_next in pairwise(times):
-        x = transition(denoiser.schedule, x, denoiser(x, t), t, t_next)
+        x = transition(denoiser.schedule, denoiser(x, t), t_next)
         if on_step is not None:
             on_step(t)
     return x
@@ -87,7 +75,7 @@ def descend(denoiser: Denoiser, x: Tensor, times: Sequence[int], *, recompute: b
 
         def one(x: Tensor, t: int = t, t_next: int = t_next) -> tuple[Tensor, Tensor]:
             p = denoiser(x, t)
-            return transition(s, x, p, t, t_next), p.x0
+            return transition(s, p, t_next), p.x0
 
         x, x0 = checkpoint(one, x, use_reentrant=False, preserve_rng_state=False) if recompute else one(x)
         yield Step(t, int(s.timesteps[t]), x, x0)
@@ -142,7 +130,7 @@ def latents(
     folder: where latents are kept, one file for each; the name depends on network, picture, t0 and n, so a latent is
     found again only where it would come out the same. None keeps nothing.
     """
-    times, network = journey(t0, n), fingerprint(denoiser)
+    times, network = journey(t0, n), digest_of(denoiser)
     paths = [folder and Path(folder) / f"{digest(network, image, f'{t0} {n}')}.safetensors" for image in images]
     found = {k: weights.read(path)["latent"] for k, path in enumerate(paths) if path and path.exists()}
     missing = [k for k in range(len(images)) if k not in found]
@@ -157,7 +145,7 @@ def latents(
     return torch.stack([found[k] for k in range(len(images))]).to(images)
 
 
-def fingerprint(denoiser: UNetDenoiser) -> str:
+def digest_of(denoiser: UNetDenoiser) -> str:
     """A short name for these very weights, read in this way: it changes when any of them does."""
     named = sorted(denoiser.unet.state_dict().items())
     return digest(type(denoiser).__name__, denoiser.schedule.alphas_cumprod, *(part for pair in named for part in pair))
@@ -180,6 +168,5 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | 
     from safetensors.torch import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        part.write_bytes(save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(about or {})))
-    return path
+    kept = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    return files.write(path, save(kept, dict(about or {})))

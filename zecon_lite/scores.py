@@ -27,27 +27,22 @@ def classifier_free_guidance(eps_null: Tensor, eps_text: Tensor, guidance: float
     return eps_null + guidance * (eps_text - eps_null)
 
 
-def timestep_weight(a: Tensor, alpha_exp: float = 0.0, sigma_exp: float = 0.0) -> Tensor:
-    """w(t) = sqrt(a)^alpha_exp sqrt(1 - a)^sigma_exp for alphas_cumprod a; the released code uses 0 and 0, so 1."""
-    return a.sqrt() ** alpha_exp * (1 - a).sqrt() ** sigma_exp
-
-
-def sds_gradient(eps: Tensor, noise: Tensor, weight: float | Tensor = 1.0) -> Tensor:
-    """w(t) (eps - noise): score distillation (Poole et al. 2023, eq. 3), the UNet's Jacobian left out.
+def sds_gradient(eps: Tensor, noise: Tensor) -> Tensor:
+    """eps - noise: score distillation (Poole et al. 2023, eq. 3), the UNet's Jacobian left out, w(t) = 1 as released.
 
     eps: the guided prediction for the noised result. Much of the difference is the model's own error, which has nothing
     to do with the edit and blurs the picture.
     """
-    return weight * (eps - noise)
+    return eps - noise
 
 
-def dds_gradient(eps: Tensor, eps_source: Tensor, weight: float | Tensor = 1.0) -> Tensor:
-    """w(t) (eps - eps_source): the delta denoising score (Hertz et al. 2023, eq. 3).
+def dds_gradient(eps: Tensor, eps_source: Tensor) -> Tensor:
+    """eps - eps_source: the delta denoising score (Hertz et al. 2023, eq. 3), w(t) = 1 as released.
 
     eps, eps_source: guided predictions for result and source, noised alike, each under its own prompt. The model's
     error is nearly the same in both and drops out; where pictures and prompts agree, the gradient is zero.
     """
-    return weight * (eps - eps_source)
+    return eps - eps_source
 
 
 # --------------------------------------------------------------------------------------------------------- methods
@@ -61,10 +56,9 @@ class Method:
     """A way to edit, as values.
 
     weights: of "score" and "contrast"; a contrast of weight 0 is not evaluated. delta: True subtracts the source's
-    score (DDS), False the noise itself (SDS). guidance: see `classifier_free_guidance`. alpha_exp, sigma_exp: see
-    `timestep_weight`. timesteps: drawn from the first to below the second. The new latent is
-    z - rate (weights["score"] score_scale g + weights["contrast"] dL/dz); rate 0.1 and score_scale 2000 / 64^2 make
-    the papers' step of 0.0488 g.
+    score (DDS), False the noise itself (SDS). guidance: see `classifier_free_guidance`. timesteps: drawn from the first
+    to below the second. The new latent is z - rate (weights["score"] score_scale g + weights["contrast"] dL/dz); rate
+    0.1 and score_scale 2000 / 64^2 make the papers' step of 0.0488 g.
 
     Differs from the released code, whose surrogate loss is 2000 / (h w) times sum(z g), so that the step changes with
     the picture's size: ours is that of 512-px pictures (64 x 64 latents) at every size; score_scale=2000 / (h * w) is
@@ -82,8 +76,6 @@ class Method:
     rate: float = 0.1
     score_scale: float = 2000 / 64**2
     timesteps: tuple[int, int] = (50, 949)
-    alpha_exp: float = 0.0
-    sigma_exp: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.weights:

@@ -10,13 +10,13 @@ from itertools import cycle
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from . import images
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
 WIDTH, DPI = 9.0, 100    # inches and dots per inch: as wide as a page of the book, and small as a file
@@ -46,7 +46,7 @@ def grid(
 
     Raises ValueError when there is no picture, or when the titles do not match the rows or columns.
     """
-    table = [[images.to_uint8(_single(picture)).permute(1, 2, 0).numpy() for picture in row] for row in rows]
+    table = [[np.asarray(images.to_pil(picture)) for picture in row] for row in rows]
     columns = max((len(row) for row in table), default=0)
     if columns == 0:
         raise ValueError("there is no picture to show: give a batch (B, 3, H, W) or a list of pictures")
@@ -144,14 +144,6 @@ def _figure(
     )
     plt.close(figure)
     return figure, axes
-
-
-def _single(picture: Tensor) -> Tensor:
-    """(1, 3, H, W) or (3, H, W) -> (3, H, W)."""
-    picture = picture[0] if picture.ndim == 4 and picture.shape[0] == 1 else picture
-    if picture.ndim != 3 or picture.shape[0] != 3:
-        raise ValueError(f"a picture must be (1, 3, H, W) or (3, H, W); got {tuple(picture.shape)}")
-    return picture
 
 
 def _check_titles(titles: Sequence[str] | None, count: int, what: str) -> None:

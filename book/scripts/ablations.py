@@ -180,11 +180,6 @@ def lines(measured: Mapping, names: Mapping[tuple[str, str], str]) -> list[dict[
     return [{column: str(line.get(column, "")) for column in COLUMNS} for line in found]
 
 
-def read() -> list[dict[str, str]]:
-    """The lines that were measured."""
-    return read_csv(TABLE)
-
-
 def of(found: Sequence[Mapping[str, str]], knob: str) -> dict[str, dict[str, Mapping[str, str]]]:
     """value -> measure -> line, of one knob, in the order of the file."""
     values: dict[str, dict[str, Mapping[str, str]]] = {}
@@ -306,7 +301,7 @@ def main() -> None:
         asked = Benchmark(args.scenes, tuple(args.styles.split(",")), args.seeds, models.size, args.batch)
         names, rows = names_of(models), variants(models)
         if args.seconds:
-            found, seconds = read(), timed(rows, asked)
+            found, seconds = read_csv(TABLE), timed(rows, asked)
             for line in found:
                 if line["measure"] == SECONDS:
                     line["mean"] = str(seconds[names[line["knob"], line["value"]]])
@@ -314,9 +309,9 @@ def main() -> None:
         else:
             measured = without_seconds(compare(rows, asked, CACHE), models)
             write(TABLE, as_csv(lines(measured, names)))
-            draw(answers(read()), "ablations_answers.png")
+            draw(answers(read_csv(TABLE)), "ablations_answers.png")
             draw(pictures(asked, names, rows), "ablations_pictures.png")
-    for name, text in fragments(read()).items():
+    for name, text in fragments(read_csv(TABLE)).items():
         write(ASSETS / name, text)
 
 

@@ -17,8 +17,10 @@ from matplotlib.figure import Figure
 from measure import (
     ASSETS,
     CACHE,
+    VERDICTS,
     draw,
     elsewhere,
+    hashes,
     markdown,
     place,
     side_of_zero,
@@ -29,7 +31,7 @@ from measure import (
 )
 from torch import Tensor
 
-from zecon_lite import images, load_models, metrics, show, weights
+from zecon_lite import images, load_models, metrics, show
 from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, Row, of_recipe
 from zecon_lite.evaluate import cell, made, save, scores
 from zecon_lite.profiles import Models
@@ -98,10 +100,10 @@ def judged(claim: Claim, measured: Mapping) -> tuple[tuple[float, float, float],
     """The difference with its 95 % interval over scenes, and "true", "false" or "not shown"."""
     found = difference(claim.one, claim.other, claim.measure, measured)
     low, high = sorted(claim.sign * end for end in found[1:])
-    side, behind = side_of_zero(low, high), False
-    if claim.fair is not None:
-        behind = side_of_zero(*difference(claim.one, claim.other, claim.fair, measured)[1:]) < 0
-    return found, "false" if side < 0 else "true" if side > 0 and not behind else "not shown"
+    side = side_of_zero(low, high)
+    if claim.fair is not None and side_of_zero(*difference(claim.one, claim.other, claim.fair, measured)[1:]) < 0:
+        side = min(side, 0)
+    return found, VERDICTS[side]
 
 
 def difference(one: str, other: str, measure: str, measured: Mapping) -> tuple[float, float, float]:
@@ -277,7 +279,7 @@ def main() -> None:
         "seeds": asked.seeds,
         "styles": list(asked.styles),
         "guided": len(recipes["image"].positions),
-        "networks": hashes(),
+        "networks": hashes(NETWORKS),
         "rows": found,
     }
     path = save(without_seconds(measured, models), ASSETS / "claims_diffuseit.json")
@@ -286,11 +288,6 @@ def main() -> None:
     shown = ("image", "keys x 4", "no keys", "no [CLS]", "repeated", "not matched", "text")
     draw(gallery(asked, {name: pictures[name] for name in shown}), "claims_diffuseit_pictures.png")
     print(verdicts(measured))
-
-
-def hashes() -> dict[str, str]:
-    """Which networks guided: the beginning of each file's sha256."""
-    return {name: weights.sha256(weights.BUNDLED / f"{name}.safetensors")[:12] for name in NETWORKS}
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from zecon_lite import FINETUNE, Adapter, Denoiser, images, load_models, metrics
 from zecon_lite.benchmark import PROMPTS, SOURCE, TRUTH, Benchmark, Pictures, Row, of_recipe
 from zecon_lite.evaluate import MEASURES, cell, compare, made, save
 from zecon_lite.finetune import finetune
-from zecon_lite.latents import digest, fingerprint, from_latent, journey, to_latent
+from zecon_lite.latents import digest, digest_of, from_latent, journey, to_latent
 from zecon_lite.profiles import Models
 from zecon_lite.tiny import world
 
@@ -44,7 +44,7 @@ SHARES = (1, 10, 100, 1000)  # pictures among which the training is shared out
 def learnt(style: str, models: Models) -> tuple[Adapter, float]:
     """The adapter for a style and the CPU seconds of its training; from build/adapters where it is there."""
     settings = FINETUNE.fitted_to(models)
-    what = digest(fingerprint(models.denoiser), json.dumps(settings.summary()), f"{LESSONS} {FIRST_LESSON} {style}")
+    what = digest(digest_of(models.denoiser), json.dumps(settings.summary()), f"{LESSONS} {FIRST_LESSON} {style}")
     path, clock = ADAPTERS / f"{style}_{what}.safetensors", ADAPTERS / f"{style}_{what}.json"
     if not clock.exists():
         lessons = world.render(world.held_out_seeds(LESSONS, start=FIRST_LESSON), size=models.size).image

@@ -20,7 +20,7 @@ import torch
 from execute import COSTS, EXECUTED, ROOT, papermill
 
 from zecon_lite import __version__
-from zecon_lite.files import replacing
+from zecon_lite.files import write
 from zecon_lite.memory import in_gib
 from zecon_lite.weights import MANIFEST, WeightFile
 
@@ -107,11 +107,6 @@ def fragment(known: dict) -> str:
     return ("\n".join(rows) + f"\n\nMeasured on {days}, with the bundled networks, which download nothing; on "
             f"{where['cores']} {where['processor']} cores, {where['system']}, Python {where['python']}, torch "
             f"{where['torch']}. On a GPU, nothing has been measured yet.\n")
-
-
-def write(path: Path, text: str) -> None:
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def main(names: list[str]) -> None:

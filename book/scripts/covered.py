@@ -17,7 +17,7 @@ from coverage.exceptions import NoDataError
 from execute import ROOT, package
 
 from zecon_lite import __version__
-from zecon_lite.files import replacing
+from zecon_lite.files import write
 
 TARGET = ROOT / "book/assets/coverage.json"
 
@@ -53,8 +53,7 @@ def main() -> None:
     except NoDataError:
         sys.exit("nothing has been recorded: run `make coverage`, or pytest with --cov")
     found |= {"package": package(b""), "zecon_lite": __version__}
-    with replacing(TARGET) as partial:
-        partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(TARGET, json.dumps(found, indent=1) + "\n")
     least = sorted(found["files"], key=found["files"].get)[:10]
     print("\n".join(f"  {found['files'][name]:6.2f} %  {name}" for name in least))
     print(f"{found['branch_percent']:.2f} % of the package's lines and branches; least of all these files")

@@ -20,8 +20,8 @@ import nbformat
 from execute import EXECUTED, ROOT, execute_all
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from zecon_lite import files
 from zecon_lite.exercises import EXERCISES, Question
-from zecon_lite.files import replacing
 
 ANSWER = re.compile(r"\n*<details>\s*<summary>Answer</summary>.*?</details>", re.S)
 CHECK = re.compile(r'exercises\.check\("([\w-]+)"')
@@ -139,13 +139,9 @@ def edition_of(source: Path, edition: str) -> nbformat.NotebookNode:
 def write(edition: str, folder: Path) -> list[Path]:
     """Write every notebook of the book in this edition; returns the paths. For students they must have been run."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for source in NOTEBOOKS:
-        target = folder / source.name
-        with replacing(target) as partial:
-            partial.write_text(nbformat.writes(edition_of(source, edition)) + "\n", encoding="utf-8")
-        written.append(target)
-    return written
+    return [
+        files.write(folder / source.name, nbformat.writes(edition_of(source, edition)) + "\n") for source in NOTEBOOKS
+    ]
 
 
 if __name__ == "__main__":

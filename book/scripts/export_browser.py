@@ -28,7 +28,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import zecon_lite
 from zecon_lite import images, losses
-from zecon_lite.files import replacing
+from zecon_lite.files import write
 from zecon_lite.tiny import world
 
 FOLDER = ROOT / "build/browser"
@@ -318,8 +318,7 @@ def export(folder: Path = FOLDER) -> Path:
     manifest = manifest_of(page) | {"pictures": pictures(page, folder)}
     files["manifest.json"] = json.dumps(manifest).encode()
     for name, data in files.items():
-        with replacing(folder / name) as partial:
-            partial.write_bytes(data)
+        write(folder / name, data)
     stamp.write_text(wanted)
     return folder
 

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import torch
 
-from zecon_lite import PROFILES, RECIPES, VGG, Clip, Models, Profile, Recipe, Result, UNet, ViT, files, stylize
+from zecon_lite import PROFILES, RECIPES, VGG, Clip, Models, Profile, Recipe, Result, UNet, ViT, stylize
+from zecon_lite.files import write
 from zecon_lite.memory import LOW_MEMORY, Saving, in_gib
 from zecon_lite.models.resize import bilinear
 from zecon_lite.progress import bar
@@ -141,11 +142,6 @@ def commit() -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if git("status", "--porcelain") else "")
-
-
-def write(path: Path, text: str) -> None:
-    with files.replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None, layout: Callable[[str], Profile] = stand_in) -> None:

@@ -7,20 +7,17 @@ book/assets/lighthouse.json. Needs node 18 and a machine that does nothing else 
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-from browser import find_browser  # noqa: E402
+from browser import Quiet, find_browser, serve  # noqa: E402
 
 LIGHTHOUSE = "lighthouse@12.8.2"
 PAGES = ("book/index", "notebooks/07_zecon", "book/in_your_browser", "book/comparison")
@@ -29,7 +26,7 @@ CATEGORIES = ("accessibility", "best-practices", "performance")
 TARGET = ROOT / "book/assets/lighthouse.json"
 
 
-class Compressed(http.server.SimpleHTTPRequestHandler):
+class Compressed(Quiet):
     """Files compressed, and kept by the browser for a day."""
 
     protocol_version = "HTTP/1.1"
@@ -46,22 +43,6 @@ class Compressed(http.server.SimpleHTTPRequestHandler):
         self.send_header("Cache-Control", "max-age=86400")
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
-
-@contextlib.contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """Serves a folder at a free port of this machine; yields its address."""
-
-    def handler(*args):
-        return Compressed(*args, directory=str(folder))
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def scores(address: str, options: Sequence[str]) -> dict:
@@ -85,7 +66,7 @@ def scores(address: str, options: Sequence[str]) -> dict:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/_build/html")
-    with serve(folder) as address:
+    with serve(folder, Compressed) as address:
         found = {
             device: {name: scores(f"{address}/{name}.html", options) for name in PAGES}
             for device, options in DEVICES.items()

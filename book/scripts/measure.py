@@ -26,7 +26,7 @@ from torch import Tensor
 from zecon_lite import Models, images, load_models, metrics, show, weights
 from zecon_lite.benchmark import Benchmark, Pictures, Row
 from zecon_lite.evaluate import MEASURES, cell, compare, made, rows_of, save, scores, table
-from zecon_lite.files import replacing
+from zecon_lite.files import replacing, write
 from zecon_lite.tiny import world
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -410,12 +410,6 @@ def as_csv(lines: Sequence[Mapping[str, str]]) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()
-
-
-def write(path: Path, text: str) -> None:
-    """The file appears whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,11 +18,6 @@ NOT_MEASURED = "not measured"
 HEADINGS = ["", "quantity", "reported", "here", "why it differs or is missing"]
 
 
-def read() -> list[dict[str, str]]:
-    """The lines of the file."""
-    return read_csv(TABLE)
-
-
 def measured(file: str, key: str) -> str:
     """What stands in a file of measurements under "name/name/name", in three digits; of several numbers, their mean.
 
@@ -52,7 +47,7 @@ def fragment(lines: Sequence[Mapping[str, str]]) -> str:
 
 
 def main() -> None:
-    lines = filled(read())
+    lines = filled(read_csv(TABLE))
     write(TABLE, as_csv(lines))
     write(ASSETS / "paper_vs_ours.md", fragment(lines))
     print(fragment(lines).splitlines()[-1])

@@ -28,7 +28,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from zecon_lite.files import replacing
+from zecon_lite import files
 
 HERE = Path(__file__).parent
 LINES = 11                     # of text, that a slide holds
@@ -276,13 +276,10 @@ def write(folder: Path, vendor: str, pages: str) -> list[Path]:
     plans, written = lessons(), []
     for source in sorted((ROOT / "notebooks").glob("*.ipynb")):
         slides = deck(nbformat.read(EXECUTED / source.name, as_version=4), plans[int(source.name[:2])])
-        target = folder / f"{source.stem}.html"
-        with replacing(target) as partial:
-            partial.write_text(template.render(
-                slides=slides, number=int(source.name[:2]), title=slides[0].title, vendor=vendor, html=html,
-                page=f"{pages}/{source.stem}.html", colours="\n".join(colours.values()),
-            ), encoding="utf-8")
-        written.append(target)
+        written.append(files.write(folder / f"{source.stem}.html", template.render(
+            slides=slides, number=int(source.name[:2]), title=slides[0].title, vendor=vendor, html=html,
+            page=f"{pages}/{source.stem}.html", colours="\n".join(colours.values()),
+        )))
     return written
 
 

@@ -8,12 +8,13 @@ with what is stored. All other cells are stored without outputs, so that a noteb
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import nbformat
 from execute import EXECUTED, ROOT, execute_all
+
+from zecon_lite.files import write
 
 
 def is_marked(cell: nbformat.NotebookNode) -> bool:
@@ -42,9 +43,7 @@ def store(path: Path) -> None:
         kept = (joined(result.outputs), result.execution_count) if is_marked(cell) else ([], None)
         cell.outputs, cell.execution_count = kept
     notebook.metadata.pop("widgets", None)
-    temporary = path.with_suffix(".storing")
-    nbformat.write(notebook, temporary)
-    os.replace(temporary, path)
+    write(path, nbformat.writes(notebook) + "\n")
 
 
 if __name__ == "__main__":

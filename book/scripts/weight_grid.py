@@ -18,7 +18,7 @@ from torch import Tensor
 from zecon_lite import RECIPES, images, load_models, metrics
 from zecon_lite.benchmark import Benchmark, of_recipe
 from zecon_lite.evaluate import MEASURES, made, save, scores
-from zecon_lite.files import replacing
+from zecon_lite.files import write
 from zecon_lite.profiles import Models
 from zecon_lite.progress import only_bar
 from zecon_lite.recipes import Recipe
@@ -68,8 +68,7 @@ def main() -> None:
         "nothing. At first the recipe's own settings are shown.",
     )
     _GRIDS.mkdir(exist_ok=True)
-    with replacing(_GRIDS / "zecon.png") as partial:
-        partial.write_bytes(explorer.sheet)
+    write(_GRIDS / "zecon.png", explorer.sheet)
     about = {
         "weights": hashes((*GUIDING, *metrics.JUDGES, "segmenter")),
         "settings": made_of(of_recipe(recipe, models)),

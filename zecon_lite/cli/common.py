@@ -25,7 +25,7 @@ RESULT = partial(typer.Option, rich_help_panel="Result")
 METHOD = partial(typer.Option, rich_help_panel="Method")
 MODELS = partial(typer.Option, rich_help_panel="Size and models")
 
-SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}    # pictures in a folder
+READABLE = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}    # pictures in a folder
 UNREADABLE = {".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".nef", ".raf", ".svg"}    # pictures all the same
 LONGEST = 200  # bytes of a result's name, which a file system may limit to 255 with all that is added to it
 FIT_HELP = "native keeps the shape, crop takes the centre square, pad works on the whole in a square."
@@ -117,7 +117,7 @@ def make_folder(output: Path | None, several: bool) -> None:
 
     Raises ValueError for a file of another kind, and as `check_place` does where no folder can be made.
     """
-    if several and output is not None and not output.is_dir() and output.suffix.lower() not in SUFFIXES:
+    if several and output is not None and not output.is_dir() and output.suffix.lower() not in READABLE:
         if output.exists():
             raise ValueError(f"{output} is a file, and there are several results: name a folder, such as results/")
         check_place(output).mkdir()
@@ -147,7 +147,7 @@ def photos_in(given: Sequence[Path]) -> list[Path]:
         found = [path]
         if path.is_dir():
             files = sorted(p for p in path.iterdir() if p.is_file())
-            there = [p for p in files if p.suffix.lower() in SUFFIXES]
+            there = [p for p in files if p.suffix.lower() in READABLE]
             found = [p for p in there if not _is_result(p)]
             if strange := [p.name for p in files if p.suffix.lower() in UNREADABLE]:
                 formats = f"{len(strange)} of the files in {path} are in formats that are not read: {strange[0]}, ..."
@@ -156,7 +156,7 @@ def photos_in(given: Sequence[Path]) -> list[Path]:
                 left_out = f"{len(there) - len(found)} of the pictures in {path} are results of zecon-lite"
                 say(f"{left_out}, and are left out: name them one by one to restyle them again", "note", "yellow")
         if not found:
-            raise ValueError(f"the folder {path} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}")
+            raise ValueError(f"the folder {path} holds no pictures: looked for {', '.join(sorted(READABLE))}")
         photos += found
     return photos
 

@@ -28,9 +28,9 @@ from .common import (
     METHOD,
     MODELS,
     OUTPUT_HELP,
+    READABLE,
     RESULT,
     SEED_HELP,
-    SUFFIXES,
     UNREADABLE,
     Fit,
     keep_apart,
@@ -214,7 +214,7 @@ def _photos_and_prompts(
     prompts = [*also, *(prompts_in(prompt_file) if prompt_file else [])]
     if Path(last).suffix.lower() in UNREADABLE:
         raise ValueError(f"{last} is a picture in a format that is not read: export it as JPEG or PNG")
-    names_photo = Path(last).suffix.lower() in SUFFIXES or ((prompts or styled) and os.path.exists(last))
+    names_photo = Path(last).suffix.lower() in READABLE or ((prompts or styled) and os.path.exists(last))
     if names_photo and not Path(asked[0]).suffix and not os.path.exists(asked[0]):
         raise ValueError(f"there is no file {asked[0]!r}; if that is the prompt, it comes last: photo.jpg \"a sketch\"")
     if photos and not names_photo:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..augment import Views
+from ..models.clip import Clip
 from ..models.resize import bicubic_centre
 from ..state import State
 
@@ -19,20 +19,6 @@ _NO_DIRECTION = (
     "prompt and source_prompt are the same to CLIP, so there is no direction from one to the other: say what the "
     'source is, such as "photo", and what it should become'
 )
-
-
-class Embedder(Protocol):
-    """What these losses ask of CLIP; `models.clip.Clip` gives it."""
-
-    size: int                                            # side of the square pictures it reads, in pixels
-
-    def image(self, images: Tensor) -> Tensor:
-        """(B, 3, h, w) in [-1, 1] -> (B, D), differentiable, not of unit length."""
-        ...
-
-    def text(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> (B, D), not of unit length."""
-        ...
 
 
 def clip_distance(image: Tensor, text: Tensor) -> Tensor:
@@ -101,7 +87,7 @@ class ClipDistance:
     prompt: one text for the whole batch, one for each image, or embeddings (1 or B, D), such as a style picture's.
     """
 
-    clip: Embedder
+    clip: Clip
     prompt: str | Sequence[str] | Tensor
     views: Views = field(default_factory=Views)
     generator: torch.Generator | None = None
@@ -129,7 +115,7 @@ class ClipDirection:
     normalize: see `clip_direction`.
     """
 
-    clip: Embedder
+    clip: Clip
     prompt: str | Sequence[str] | Tensor
     source_prompt: str | Sequence[str] | Tensor
     views: Views = field(default_factory=Views)
@@ -177,7 +163,7 @@ class TemplateDirection:
     floor: see `clip_direction`. The released code has none and relies on its reconstruction being imperfect.
     """
 
-    clip: Embedder
+    clip: Clip
     prompt: str
     source_prompt: str
     templates: Sequence[str] = ("{}",)
@@ -217,12 +203,12 @@ def _unit(change: Tensor, floor: float = 0.0) -> Tensor:
     return change / length.masked_fill(length == 0, torch.inf)
 
 
-def _embed(clip: Embedder, looks: Tensor, images: Tensor) -> Tensor:
+def _embed(clip: Clip, looks: Tensor, images: Tensor) -> Tensor:
     """Embeddings (B, V, D) of (B * V, 3, h, w), V views of each of the B images."""
     return clip.image(looks).unflatten(0, (len(images), -1)).to(images.dtype)
 
 
-def _embed_prompt(clip: Embedder, prompt: str | Sequence[str] | Tensor) -> Tensor:
+def _embed_prompt(clip: Clip, prompt: str | Sequence[str] | Tensor) -> Tensor:
     if isinstance(prompt, Tensor):
         return prompt.detach()
     return clip.text([prompt] if isinstance(prompt, str) else list(prompt)).detach()

@@ -61,10 +61,7 @@ class ZeCon:
     generator: torch.Generator | None = None
 
     def __post_init__(self) -> None:
-        if self.patches < 2:
-            raise ValueError(f"patches must be at least 2, a place and one to tell it from; got {self.patches}")
-        if self.tau <= 0:
-            raise ValueError(f"tau, the temperature, must be above 0; got {self.tau}: the papers use 0.07")
+        check_contrast(self.tau, self.patches)
 
     def __call__(self, state: State) -> Tensor:
         """A scalar. The gradient flows through the query only: the source is the example, not the pupil."""
@@ -74,7 +71,7 @@ class ZeCon:
             keys = self.denoiser.features(state.source_view, 0, blocks)
         terms = []
         for query, key in zip(queries, keys, strict=True):
-            places = torch.randperm(query[0, 0].numel(), generator=self.generator)[: self.patches].to(query.device)
+            places = _places(query, self.patches, self.generator)
             terms.append(patch_nce(_rows(query, places), _rows(key, places), self.tau))
         return len(state.view) * torch.stack(terms).sum()                  # patch_nce averages over the batch
 
@@ -112,11 +109,6 @@ def source_anchored(result: Tensor, source: Tensor, tau: float = 0.07) -> Tensor
     return place_nce(source.detach(), result, tau)
 
 
-def shuffled(n: int, generator: torch.Generator | None) -> Tensor:
-    """The numbers 0 to n - 1 in random order, (n,) int64, drawn on the CPU."""
-    return torch.randperm(n, generator=generator)
-
-
 @dataclass(frozen=True, eq=False)
 class AttentionContrast:
     """The contrast of CDS (Nam et al. 2024) between what self-attention layers say of the result and of the source.
@@ -124,8 +116,7 @@ class AttentionContrast:
     layers: which layers, each by a part of its name: "up_blocks" takes the whole decoder, "up_blocks.1" one block.
     kind: "attn1" is self-attention; "attn2", attention to the text, is the paper's ablation. patch_sizes: the maps are
     averaged over squares of these sides first. patches: places drawn for each layer and patch size; a smaller map gives
-    all it has. roles: `source_anchored` as in CDS, `result_anchored` as in CUT. permutation(n, generator): a random
-    order of n places, whose first ones are taken.
+    all it has. roles: `source_anchored` as in CDS, `result_anchored` as in CUT.
     """
 
     layers: tuple[str, ...] = ("up_blocks",)
@@ -134,13 +125,9 @@ class AttentionContrast:
     patches: int = 256
     tau: float = 0.07
     roles: Callable[[Tensor, Tensor, float], Tensor] = source_anchored
-    permutation: Callable[[int, torch.Generator | None], Tensor] = shuffled
 
     def __post_init__(self) -> None:
-        if self.patches < 2:
-            raise ValueError(f"patches must be at least 2, a place and one to tell it from; got {self.patches}")
-        if self.tau <= 0:
-            raise ValueError(f"tau, the temperature, must be above 0; got {self.tau}: the paper uses 0.07")
+        check_contrast(self.tau, self.patches)
         if not self.patch_sizes or min(self.patch_sizes) < 1:
             raise ValueError(f"patch_sizes must be whole numbers from 1, such as (1, 2); got {self.patch_sizes}")
 
@@ -162,10 +149,23 @@ class AttentionContrast:
                         f"{size}: leave that layer or that patch size out"
                     )
                 query, key = (F.avg_pool2d(m, size) if size > 1 else m for m in (of_result, of_source))
-                places = self.permutation(query[0, 0].numel(), generator)[: self.patches].to(query.device)
+                places = _places(query, self.patches, generator)
                 query, key = (_unit_rows(_rows(m, places)) for m in (query, key))
                 terms.append(self.roles(query, key, self.tau).mean(-1).sum())
         return torch.stack(terms).sum()
+
+
+def check_contrast(tau: float, patches: int = 2) -> None:
+    """Raises ValueError where there is nothing to tell a place from, or no temperature."""
+    if patches < 2:
+        raise ValueError(f"patches must be at least 2, a place and one to tell it from; got {patches}")
+    if tau <= 0:
+        raise ValueError(f"tau, the temperature, must be above 0; got {tau}: the papers use 0.07")
+
+
+def _places(features: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+    """Places of maps (B, C, H, W) in random order, drawn on the CPU: `count` of them, or all that there are."""
+    return torch.randperm(features[0, 0].numel(), generator=generator)[:count].to(features.device)
 
 
 def _rows(features: Tensor, places: Tensor) -> Tensor:

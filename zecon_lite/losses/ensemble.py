@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..augment import Cuts
+from ..models.clip import Clip
 from ..state import State
-from .clip import Embedder, _embed, _one_each
+from .clip import _embed, _one_each
 
 Look = Callable[[Tensor, int, torch.Generator | None], Tensor]    # (B, 3, H, W), side -> (B * V, 3, side, side)
 
@@ -54,7 +55,7 @@ class ClipEnsemble:
     The source's and the texts' embeddings are found once. What was measured is kept for `ContentFactor`.
     """
 
-    clips: Sequence[Embedder]
+    clips: Sequence[Clip]
     prompt: str | Sequence[str]
     source_prompt: str | Sequence[str]
     cuts: Look = field(default_factory=Cuts)
@@ -88,11 +89,11 @@ class ClipEnsemble:
             whole = [_embed(clip, picture, picture) for clip in self.clips]
             return ensemble_similarity(whole, self.targets(state))
 
-    def _target(self, clip: Embedder, source: Tensor) -> Tensor:
+    def _target(self, clip: Clip, source: Tensor) -> Tensor:
         text, source_text = (self._text(clip, prompt, source) for prompt in (self.prompt, self.source_prompt))
         return input_aware_target(text, source_text, clip.image(source).to(source.dtype))
 
-    def _text(self, clip: Embedder, prompt: str | Sequence[str], images: Tensor) -> Tensor:
+    def _text(self, clip: Clip, prompt: str | Sequence[str], images: Tensor) -> Tensor:
         """(B, D): for each prompt the mean over the templates."""
         texts = [prompt] if isinstance(prompt, str) else list(prompt)
         said = clip.text([template.format(text) for text in texts for template in self.templates])

@@ -9,22 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..models.vit import ViT
 from ..state import State
-from .contrast import place_nce
-
-
-class KeyEncoder(Protocol):
-    """What these losses ask of a vision transformer; `models.vit.ViT` gives it."""
-
-    def keys_and_cls(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) in [-1, 1] -> the last block's keys (B, T, D) and its [CLS] output (B, D)."""
-        ...
+from .contrast import check_contrast, place_nce
 
 
 def self_similarity(keys: Tensor) -> Tensor:
@@ -65,23 +57,21 @@ class ViTFeatures:
     """What the losses below share: one forward pass per step, and one for the source in the whole run.
 
     Pictures are recognised by being the same tensor, so the losses depend on the `State` alone; what is remembered only
-    saves work. All terms of one state hang on one graph: ask for their gradients together.
-    clean: False shows the view, as DiffuseIT's commands do (`--use_noise_aug_all`), True the clean estimate x0.
+    saves work. All terms of one state hang on one graph: ask for their gradients together. What is shown is the view,
+    as DiffuseIT's commands do (`--use_noise_aug_all`).
     """
 
-    vit: KeyEncoder
-    clean: bool = False
+    vit: ViT
     _now: tuple[Tensor, Tensor, Tensor] | None = field(default=None, init=False, repr=False)     # picture, keys, [CLS]
     _before: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)          # picture, [CLS]
     _source: tuple[Tensor, Tensor, Tensor, Tensor] | None = field(default=None, init=False, repr=False)
 
     def now(self, state: State) -> tuple[Tensor, Tensor]:
         """Keys (B, T, D) and [CLS] (B, D) of the picture as it stands, with gradients."""
-        picture = state.x0 if self.clean else state.view
-        if self._now is None or self._now[0] is not picture:
+        if self._now is None or self._now[0] is not state.view:
             if self._now is not None:
                 self._before = self._now[0].detach(), self._now[2].detach()
-            self._now = picture, *self.vit.keys_and_cls(picture)
+            self._now = state.view, *self.vit.keys_and_cls(state.view)
         return self._now[1:]
 
     def source(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,7 +87,7 @@ class ViTFeatures:
         if state.previous is None:
             return self.source(state)[2]
         self.now(state)    # so that what was now is before
-        picture = state.previous.x0 if self.clean else state.previous.shown
+        picture = state.previous.shown
         if self._before is None or self._before[0].data_ptr() != picture.data_ptr():
             with torch.no_grad():
                 self._before = picture, self.vit.keys_and_cls(picture)[1]
@@ -130,8 +120,7 @@ class KeyContrast:
     factor: Callable[[State], Tensor] | None = None
 
     def __post_init__(self) -> None:
-        if self.tau <= 0:
-            raise ValueError(f"tau, the temperature, must be above 0; got {self.tau}: the papers use 0.07")
+        check_contrast(self.tau)
 
     def __call__(self, state: State) -> Tensor:
         """A scalar."""

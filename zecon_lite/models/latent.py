@@ -66,7 +66,7 @@ class Latent:
             network.eval().requires_grad_(False)
 
     @classmethod
-    def from_pipeline(cls, pipeline: StableDiffusionPipeline, autocast: torch.dtype | None = None) -> Latent:
+    def from_pipeline(cls, pipeline: StableDiffusionPipeline) -> Latent:
         """The networks of a Stable Diffusion 1 or 2 pipeline, where they are; from here on nothing in it requires grad.
 
         Raises ValueError for a pipeline of another kind.
@@ -88,12 +88,10 @@ class Latent:
 
         name = getattr(unet.config, "_name_or_path", "") or type(pipeline).__name__
         table = pipeline.scheduler.alphas_cumprod.double().cpu()
-        return cls(vae, unet, pipeline.text_encoder, read, table, PREDICTIONS[kind], name, autocast)
+        return cls(vae, unet, pipeline.text_encoder, read, table, PREDICTIONS[kind], name)
 
     @classmethod
-    def pretrained(
-        cls, name: str | Path = STABLE_DIFFUSION, autocast: torch.dtype | None = None
-    ) -> Latent:
+    def pretrained(cls, name: str | Path = STABLE_DIFFUSION) -> Latent:
         """A Stable Diffusion 1 or 2 from a folder that `save_pretrained` wrote, or by its name on the Hugging Face hub.
 
         A name's weights are downloaded on first use; only safetensors are read. Raises OSError where there is none.
@@ -109,7 +107,7 @@ class Latent:
                 f"folder that save_pretrained wrote, or a name on the Hugging Face hub, such as {STABLE_DIFFUSION}"
             ) from error
         pipeline.set_progress_bar_config(disable=True)
-        latent = cls.from_pipeline(pipeline, autocast)
+        latent = cls.from_pipeline(pipeline)
         latent.name = str(name)
         return latent
 

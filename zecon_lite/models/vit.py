@@ -57,23 +57,28 @@ class ViT:
         """
         images = bilinear(images, self.size, self.antialias)
         mean, std = (images.new_tensor(s)[:, None, None] for s in (self.mean, self.std))
-        seen: dict[str, Tensor] = {}
-        block = self.model.blocks[-1]
-        hooks = [
-            block.attn.qkv.register_forward_hook(lambda module, inputs, output: seen.update(qkv=output)),
-            block.register_forward_hook(lambda module, inputs, output: seen.update(tokens=output)),
-        ]
-        try:
-            with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
-                self.model.forward_features(((images + 1) / 2 - mean) / std)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        _, keys, _ = seen["qkv"].chunk(3, dim=-1)
-        return keys.to(images.dtype), seen["tokens"][:, 0].to(images.dtype)
+        with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
+            keys, cls = read_last_block(self.model, ((images + 1) / 2 - mean) / std)
+        return keys.to(images.dtype), cls.to(images.dtype)
 
     def patches(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, D, h, w): the keys of the patches, without that of [CLS], as a grid."""
         keys, _ = self.keys_and_cls(images)
         grid = self.model.patch_embed.grid_size
         return keys[:, -grid[0] * grid[1] :].mT.unflatten(2, grid)
+
+
+def read_last_block(model: VisionTransformer, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The keys (B, T, D) of the last block, and [CLS] (B, D) as it leaves that; images as the model was trained."""
+    seen: dict[str, Tensor] = {}
+    block = model.blocks[-1]
+    hooks = [
+        block.attn.qkv.register_forward_hook(lambda module, inputs, output: seen.update(qkv=output)),
+        block.register_forward_hook(lambda module, inputs, output: seen.update(tokens=output)),
+    ]
+    try:
+        model.forward_features(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen["qkv"].chunk(3, dim=-1)[1], seen["tokens"][:, 0]

@@ -24,10 +24,11 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from ..denoiser import VPrediction
-from ..files import replacing
+from ..files import replacing, write
 from ..progress import bar
 from ..samplers import ddim_step, invert, sample
 from ..schedule import Schedule
+from ..weights import BUNDLED, load_into
 from . import world
 from .data import FOLDER, LOOKALIKES, UNNAMED, Lookalikes, Shards
 from .networks import SIZE, VGGClassifier, WordTokenizer, build_clip, build_unet
@@ -35,7 +36,7 @@ from .networks import SIZE, VGGClassifier, WordTokenizer, build_clip, build_unet
 if TYPE_CHECKING:
     from open_clip import CLIP
 
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS = BUNDLED
 CHECKPOINTS = Path("training/checkpoints")
 RECOLOURED = 0.3  # share of the pictures with a CLIP's caption that names no style
 LICENCE = "MIT; trained on the project's own procedural pictures and crops of scikit-image's sample photographs"
@@ -59,7 +60,7 @@ class Supply(Protocol):
 
 
 @dataclass
-class Run:
+class Training:
     """One training run: where it stands, and how it goes on after an interruption."""
 
     name: str
@@ -82,7 +83,7 @@ class Run:
     def of(
         cls, args: argparse.Namespace, name: str, network: nn.Module, shards: Supply, device: torch.device,
         samples: int, batch: int, rate: float,
-    ) -> Run:
+    ) -> Training:
         """The run that the command line asks for; samples, batch and rate are for what it leaves open."""
         budget = args.samples or (math.inf if args.minutes else samples)
         return cls(
@@ -235,10 +236,8 @@ class Run:
             },
             indent=1,
         )
-        with replacing(path) as partial:
-            partial.write_bytes(serialise(tensors))
-        with replacing(card_path) as partial:
-            partial.write_text(text + "\n")
+        write(path, serialise(tensors))
+        write(card_path, text + "\n")
         print(f"{self.name}: wrote {path.name}, {path.stat().st_size / 2**20:.1f} MiB, {scores}")
 
 
@@ -265,7 +264,7 @@ def held_out(n: int) -> tuple[Tensor, Tensor]:
 def train_unet(args: argparse.Namespace, device: torch.device) -> None:
     """v-prediction on the cosine schedule, timesteps uniform (Salimans & Ho 2022; Nichol & Dhariwal 2021)."""
     schedule = Schedule.cosine()
-    run = Run.of(
+    run = Training.of(
         args, "unet", build_unet(), Shards(args.data), device, samples=400_000, batch=32, rate=6e-4
     )
     a = schedule.alphas_cumprod.float().to(device)
@@ -318,7 +317,7 @@ def train_clip(args: argparse.Namespace, device: torch.device) -> None:
     that names a style.
     """
     tokenizer = WordTokenizer(sorted({part for word in world.vocabulary() for part in WordTokenizer.split(word)}))
-    run = Run.of(
+    run = Training.of(
         args, "clip", build_clip(len(tokenizer)), Shards(args.data), device, samples=300_000, batch=96, rate=1e-3
     )
     damage, lookalikes = _Damage(device, args.seed), Lookalikes(args.data.with_name(LOOKALIKES.name))
@@ -440,11 +439,8 @@ class _Damage:
         self.device, self.denoiser = device, None
         path = WEIGHTS / "unet.safetensors"
         if path.exists():
-            unet = build_unet()
-            unet.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-            self.denoiser = VPrediction(
-                unet.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last), Schedule.cosine()
-            )
+            unet = load_into(build_unet(), load_file(path), "the bundled UNet").to(device)
+            self.denoiser = VPrediction(unet.to(memory_format=torch.channels_last), Schedule.cosine())
 
     @torch.no_grad()
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -513,7 +509,7 @@ def _zero_shot(network: CLIP, tokenizer: WordTokenizer, device: torch.device) ->
 
 def train_vgg(args: argparse.Namespace, device: torch.device) -> None:
     """A VGG classifier of style, object and background; its layers serve content losses, its style head as a judge."""
-    run = Run.of(
+    run = Training.of(
         args, "vgg", VGGClassifier(), Shards(args.data), device, samples=200_000, batch=96, rate=1e-3
     )
 

@@ -17,7 +17,7 @@ from . import world
 from .data import Shards
 from .judges import Judge, Segmenter, build_judge_a, build_judge_b, overlap
 from .networks import SIZE
-from .train import Run, held_out, naming_accuracy, naming_loss
+from .train import Training, held_out, naming_accuracy, naming_loss
 
 EVEN, ODD = "shard_*[02468].npz", "shard_*[13579].npz"  # the judges share no training picture
 FIRST_SEGMENTED_SEED = 500_000  # training scenes that no shard holds
@@ -61,7 +61,7 @@ def train_judge_b(args: argparse.Namespace, device: torch.device) -> None:
 
 
 def _train_judge(name: str, judge: Judge, half: str, args: argparse.Namespace, device: torch.device) -> None:
-    run = Run.of(
+    run = Training.of(
         args, name, judge, Shards(args.data, half), device, samples=240_000, batch=128, rate=2e-3
     )
 
@@ -90,7 +90,7 @@ def _accuracies(judge: nn.Module, device: torch.device) -> dict[str, float]:
 
 def train_segmenter(args: argparse.Namespace, device: torch.device) -> None:
     """Where the main object is, in photos and in every style: cross-entropy plus soft Dice (Milletari et al. 2016)."""
-    run = Run.of(
+    run = Training.of(
         args, "segmenter", Segmenter(), MaskedScenes(), device, samples=160_000, batch=64, rate=2e-3
     )
 

@@ -27,7 +27,7 @@ from . import train, world
 from .data import Shards
 from .judges import build_judge_a, build_judge_b
 from .networks import SIZE, WordTokenizer, build_autoencoder, build_latent_unet, build_text_tower
-from .train import Run, _caption, held_out
+from .train import Training, _caption, held_out
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -45,7 +45,7 @@ GUIDANCE, STEPS = 4.0, 25  # with which those are drawn
 def train_autoencoder(args: argparse.Namespace, device: torch.device) -> None:
     """Absolute plus squared error, and a trace of the divergence; no discriminator."""
     network = build_autoencoder()
-    run = Run.of(
+    run = Training.of(
         args, "autoencoder", network, Shards(args.data), device, samples=200_000, batch=32, rate=1e-3
     )
 
@@ -110,7 +110,7 @@ def train_latent(args: argparse.Namespace, device: torch.device) -> None:
     """v-prediction on the scaled-linear schedule from captions, a tenth dropped. Needs autoencoder, CLIP and judges."""
     schedule = Schedule.scaled_linear()
     autoencoder, tokenizer, tower = _autoencoder(), *_text_tower()
-    run = Run.of(
+    run = Training.of(
         args, "latent", ReadAndPredict(tower), Shards(args.data), device, samples=600_000, batch=64, rate=6e-4
     )
     reader = Clip(run.network.text, tokenizer, SIZE)
@@ -161,8 +161,7 @@ def _autoencoder() -> AutoencoderKL:
             f"{path.name} is not in {path.parent}: train it first with python -m zecon_lite.tiny.train autoencoder"
         )
     network = build_autoencoder(json.loads(path.with_suffix(".json").read_text())["scaling_factor"])
-    network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    return network
+    return weights.load_into(network, load_file(path), "the bundled autoencoder")
 
 
 def _text_tower() -> tuple[WordTokenizer, CLIP]:
@@ -195,9 +194,8 @@ def _judged(latent: Latent, schedule: Schedule, device: torch.device) -> dict[st
         drawn.append(latent.decode(last.x).clamp(-1, 1).cpu())
     pictures, found = torch.cat(drawn), {}
     for letter, judge in (("a", build_judge_a()), ("b", build_judge_b())):
-        tensors = load_file(train.WEIGHTS / f"judge_{letter}.safetensors")
-        judge.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
-        styles, objects, *_ = judge.eval()(pictures)
+        weights.load_into(judge, load_file(train.WEIGHTS / f"judge_{letter}.safetensors"), f"judge {letter}")
+        styles, objects, *_ = judge(pictures)
         found[f"style_{letter}"] = (styles.argmax(1) == style).float().mean().item()
         found[f"object_{letter}"] = (objects.argmax(1) == thing).float().mean().item()
     return found

@@ -25,10 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import images
+from ..models.vit import read_last_block
 from . import world
 from .data import UNNAMED, Shards
 from .networks import SIZE, VIT, build_vit
-from .train import Run, _against, _Damage
+from .train import Training, _against, _Damage
 
 TAU = 0.07  # of the keys' InfoNCE, as in DiffuseIT's contrastive loss
 SHARPNESS = 10.0  # logits of a look per unit of mean squared distance to its centre
@@ -56,16 +57,8 @@ class ViTWithHeads(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, 64, 64) in [-1, 1] -> keys (B, 65, D), that of [CLS] first, and [CLS] before the last norm (B, D)."""
-        seen: dict[str, Tensor] = {}
-        block = self.vit.blocks[-1]
-        hooks = [
-            block.attn.qkv.register_forward_hook(lambda module, inputs, output: seen.update(qkv=output)),
-            block.register_forward_hook(lambda module, inputs, output: seen.update(tokens=output)),
-        ]
-        self.vit.forward_features(images)
-        for hook in hooks:
-            hook.remove()
-        return seen["qkv"].chunk(3, dim=-1)[1].float(), seen["tokens"][:, 0].float()
+        keys, cls = read_last_block(self.vit, images)
+        return keys.float(), cls.float()
 
     def looks(self, cls: Tensor) -> Tensor:
         """[CLS] (B, D) -> logits of the looks (B, 13), photo first."""
@@ -164,7 +157,7 @@ def patch_labels(mask: Tensor, objects: Tensor, backgrounds: Tensor) -> Tensor:
 
 def train_vit(args: argparse.Namespace, device: torch.device) -> None:
     """Style-invariant keys and a [CLS] that carries the look, from pairs of versions of the same scenes."""
-    run = Run.of(
+    run = Training.of(
         args, "vit", ViTWithHeads(), Pairs(args.data), device, samples=60_000, batch=32, rate=1e-3
     )
     damage, network = _Damage(device, args.seed), run.network

@@ -13,9 +13,10 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from ..files import replacing
 from ..progress import bar
 from .download import CHUNK, download, require_space
 from .manifest import MANIFEST, WeightFile
@@ -236,13 +237,10 @@ def _record(file: WeightFile, got: str) -> None:
             stacklevel=4,
         )
         return
-    fresh, time = record.with_name(f"{record.name}.partial"), path.stat().st_mtime_ns
-    try:
-        fresh.write_text(f"{got}  {path.name}\n")
-        os.utime(fresh, ns=(time, time))
-        os.replace(fresh, record)
-    except OSError:  # a folder that may only be read: its files are checked anew each time
-        return
+    time = path.stat().st_mtime_ns
+    with suppress(OSError), replacing(record) as part:  # in a folder that may only be read, files are checked each time
+        part.write_text(f"{got}  {path.name}\n")
+        os.utime(part, ns=(time, time))
 
 
 @contextmanager

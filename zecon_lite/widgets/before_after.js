@@ -45,18 +45,12 @@ function render({ model, el }) {
   // A shorter list of results comes before the choice that fits it.
   const resultNow = () => Math.max(0, Math.min(model.get("result"), model.get("names").length - 1));
 
-  function set(name, value) {
-    if (model.get(name) === value) return;
-    model.set(name, value);
-    model.save_changes();
-  }
+  const set = (name, value) => change(model, name, value);
 
-  const decode = decoding((found) => {
-    sheet?.close();
+  const load = loading(() => [model.get("sheet")], (found) => {
     sheet = found;
     draw();
   });
-  const load = () => decode(model.get("sheet"));
 
   function build() {
     const names = model.get("names");

@@ -58,9 +58,8 @@ class BeforeAfter(anywidget.AnyWidget):
                     f"{tuple(source.shape)} and {tuple(result.shape)}"
                 )
             pictures.append(result)
-        png, across = sheet(torch.cat([picture.detach().float().cpu() for picture in pictures]))
-        cell = list(source.shape[-2:])
-        return cls(sheet=png, across=across, cell=cell, source_name=source_name, names=list(results))
+        packed = sheet(torch.cat([picture.detach().float().cpu() for picture in pictures]))
+        return cls(**packed, source_name=source_name, names=list(results))
 
     @traitlets.validate("divider")
     def _a_number(self, proposal: dict[str, Any]) -> float:

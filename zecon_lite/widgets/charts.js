@@ -62,15 +62,23 @@ function show(canvas, sheet, index, across, cell) {
   canvas.getContext("2d").drawImage(sheet, left, top, cell[1], cell[0], 0, 0, cell[1], cell[0]);
 }
 
-// Decodes PNGs and hands them on together. Of several calls on their way only the last one counts, whichever ends first.
-function decoding(take) {
-  let turn = 0;
-  return async (...pngs) => {
+// Decodes PNGs and hands them on together, in place of those before. Of several calls on their way only the last one
+// counts, whichever ends first.
+function loading(pngs, take) {
+  let [turn, shown] = [0, []];
+  return async () => {
     const mine = ++turn;
-    const found = await Promise.all(pngs.map((png) => createImageBitmap(new Blob([png], { type: "image/png" }))));
-    if (mine === turn) take(...found);
-    else for (const picture of found) picture.close();
+    const found = await Promise.all(pngs().map((png) => createImageBitmap(new Blob([png], { type: "image/png" }))));
+    for (const picture of mine === turn ? shown : found) picture.close();
+    if (mine === turn) take(...(shown = found));
   };
+}
+
+// Sets a trait, where that changes it, and tells Python.
+function change(model, trait, value) {
+  if (model.get(trait) === value) return;
+  model.set(trait, value);
+  model.save_changes();
 }
 
 // Lets a line be read out when it changes, from the reader's first move in the figure on: not when the page fills it.

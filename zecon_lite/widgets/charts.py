@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,11 @@ def chosen(proposal: dict[str, Any], names: Sequence[str]) -> int:
     return value
 
 
-def sheet(pictures: Tensor) -> tuple[bytes, int]:
-    """Pictures (N, 3, H, W) in reading order as one PNG, and how many stand in a row; values are clamped to [-1, 1].
+def sheet(pictures: Tensor) -> dict[str, Any]:
+    """Pictures (N, 3, H, W) in reading order as a figure's traits: one PNG, how many stand in a row, the size of each.
 
-    Six bits a channel are kept: a third smaller, and nobody sees the difference of at most 2 in 255.
+    Values are clamped to [-1, 1]. Six bits a channel are kept: a third smaller, and nobody sees the difference of at
+    most 2 in 255.
     """
     count, _, height, width = pictures.shape
     across = math.ceil(math.sqrt(count))
@@ -53,7 +54,12 @@ def sheet(pictures: Tensor) -> tuple[bytes, int]:
     rows = cells.unflatten(0, (down, across)).permute(0, 3, 1, 4, 2).reshape(down * height, across * width, 3)
     buffer = io.BytesIO()
     Image.fromarray(rows.numpy()).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue(), across
+    return {"sheet": buffer.getvalue(), "across": across, "cell": [height, width]}
+
+
+def rounded(values: Iterable[float | None]) -> list[float | None]:
+    """Numbers as JSON can hold them: four digits, None for what is not finite."""
+    return [None if v is None or not math.isfinite(v) else float(f"{v:.4g}") for v in values]
 
 
 def check_sources(source: Tensor, counts: Sequence[int]) -> None:

@@ -112,18 +112,12 @@ function render({ model, el }) {
   let known = null; // what changesOf found
   let points = []; // the results' places in the chart's units
 
-  function set(trait, value) {
-    if (value === model.get(trait)) return;
-    model.set(trait, value);
-    model.save_changes();
-  }
+  const set = (trait, value) => change(model, trait, value);
 
-  const decode = decoding((found) => {
-    sheet?.close();
+  const load = loading(() => [model.get("sheet")], (found) => {
     sheet = found;
     draw();
   });
-  const load = () => decode(model.get("sheet"));
 
   function build() {
     const options = (names) => names.map((text, k) => new Option(text, k));

@@ -14,7 +14,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from ..losses.clip import Embedder
+from ..models.clip import Clip
 from ..profiles import nearest
 from .charts import check_sources, chosen, joined, result_names, sheet, within
 
@@ -53,7 +53,7 @@ class DirectionExplorer(anywidget.AnyWidget):
     @torch.no_grad()
     def from_clip(
         cls,
-        clip: Embedder,
+        clip: Clip,
         source: Tensor,
         results: Tensor,
         prompts: Sequence[str],
@@ -107,12 +107,9 @@ class DirectionExplorer(anywidget.AnyWidget):
         for name in path:
             if name not in names:
                 raise ValueError(f"there is no result {name!r} on the path; {nearest(name, names)}")
-        png, across = sheet(torch.cat([source.cpu(), results.detach().cpu().to(source.dtype)]))
         lengths = vectors.norm(dim=1)
         return cls(
-            sheet=png,
-            across=across,
-            cell=list(source.shape[-2:]),
+            **sheet(torch.cat([source.cpu(), results.detach().cpu().to(source.dtype)])),
             rows=(vectors / lengths[:, None]).numpy().astype("<f4").tobytes(),
             lengths=lengths.tolist(),
             width=vectors.shape[1],

@@ -23,7 +23,7 @@ def picture_box(picture: Tensor, alt: str, caption: str) -> str:
     """A picture, (1, 3, H, W) in [-1, 1], with a text for those who cannot see it and a line below."""
     height, width = picture.shape[-2:]
     scale = max(1, SHOWN // min(height, width))
-    data = base64.b64encode(sheet(picture)[0]).decode()
+    data = base64.b64encode(sheet(picture)["sheet"]).decode()
     return (
         f'<figure style="margin: 0"><img alt="{escape(alt)}" src="data:image/png;base64,{data}" width="{scale * width}"'
         f' height="{scale * height}" style="height: auto; max-width: 100%; image-rendering: pixelated">'

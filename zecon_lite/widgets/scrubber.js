@@ -83,11 +83,7 @@ function render({ model, el }) {
   let curves = []; // one for each list of values: { element, marker: [line, dot] }
   let clock = null; // while the run plays
 
-  function choose(step) {
-    if (step === model.get("step")) return;
-    model.set("step", step);
-    model.save_changes();
-  }
+  const choose = (step) => change(model, "step", step);
 
   function pause() {
     clearInterval(clock);
@@ -108,12 +104,10 @@ function render({ model, el }) {
     }, PACE);
   }
 
-  const decode = decoding((found) => {
-    sheet?.close();
+  const load = loading(() => [model.get("sheet")], (found) => {
     sheet = found;
     draw();
   });
-  const load = () => decode(model.get("sheet"));
 
   function build() {
     const [tracks, steps] = [model.get("tracks"), model.get("steps")];

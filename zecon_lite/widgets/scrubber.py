@@ -17,7 +17,7 @@ import traitlets
 from torch import Tensor
 
 from ..state import Step
-from .charts import joined, sheet, within
+from .charts import joined, rounded, sheet, within
 
 NOTE = (
     "The gradient is drawn in grey, for each step on its own scale: black where it is zero, white where it is largest. "
@@ -120,14 +120,11 @@ class StepScrubber(anywidget.AnyWidget):
         max_side: int,
     ) -> StepScrubber:
         cells = torch.cat([_smaller(track.detach().float().cpu(), max_side) for track in pictures.values()])
-        png, across = sheet(cells)
         return cls(
-            sheet=png,
-            across=across,
-            cell=list(cells.shape[-2:]),
+            **sheet(cells),
             tracks=list(pictures),
             steps=[{"name": name, "at": k} for name, k in zip(names, at, strict=True)],
-            values=[{"name": name, "values": [_number(v) for v in curve]} for name, curve in values.items()],
+            values=[{"name": name, "values": rounded(curve)} for name, curve in values.items()],
             note=note,
         )
 
@@ -156,8 +153,3 @@ def _map(slope: Tensor) -> Tensor:
 def _smaller(pictures: Tensor, max_side: int) -> Tensor:
     """Pictures (S, 3, H, W), averaged over squares of the least side that makes them fit."""
     return F.avg_pool2d(pictures, math.ceil(max(pictures.shape[-2:]) / max_side), ceil_mode=True)
-
-
-def _number(value: float | None) -> float | None:
-    """Four digits, as JSON can hold them."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")

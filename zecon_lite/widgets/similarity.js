@@ -190,10 +190,7 @@ function render({ model, el }) {
   const stepNow = () => Math.min(model.get("step"), model.get("step_names").length - 1, (pictures?.results.length ?? 1) - 1);
   const layerOf = (at) => model.get("layers")[shown()[at]];
 
-  function set(name, value) {
-    model.set(name, value);
-    model.save_changes();
-  }
+  const set = (name, value) => change(model, name, value);
 
   function choose(place, grid) {
     const { row, column, index } = patchAt(place, grid);
@@ -219,12 +216,10 @@ function render({ model, el }) {
     return unpacked.get(key);
   }
 
-  const decode = decoding((source, ...results) => {
-    for (const old of pictures ? [pictures.source, ...pictures.results] : []) old.close();
+  const load = loading(() => [model.get("source_png"), ...model.get("result_png")], (source, ...results) => {
     pictures = { source, results };
     draw();
   });
-  const load = () => decode(model.get("source_png"), ...model.get("result_png"));
 
   function forget() {
     unpacked = new Map();

@@ -88,17 +88,13 @@ function render({ model, el }) {
   let points = []; // of drawnPlaces, in the chart's units
 
   function choose(at) {
-    if (String(at) === String(model.get("selected"))) return;
-    model.set("selected", at);
-    model.save_changes();
+    if (String(at) !== String(model.get("selected"))) change(model, "selected", at);
   }
 
-  const decode = decoding((found) => {
-    sheet?.close();
+  const load = loading(() => [model.get("sheet")], (found) => {
     sheet = found;
     draw();
   });
-  const load = () => decode(model.get("sheet"));
 
   function build() {
     settings = model.get("axes").map(newSetting);

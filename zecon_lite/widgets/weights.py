@@ -7,7 +7,6 @@ so the widget works in JupyterLab, in Colab and in a rendered page without a ker
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import traitlets
 from torch import Tensor
 
 from ..profiles import nearest
-from .charts import check_sources, joined, sheet, within
+from .charts import check_sources, joined, rounded, sheet, within
 
 _GRIDS = Path(__file__).parent / "grids"
 """Grids that come with the package; book/scripts/weight_grid.py makes them."""
@@ -78,14 +77,11 @@ class WeightExplorer(anywidget.AnyWidget):
             if name not in names:
                 raise ValueError(f"there is no score {name!r} to draw; {nearest(name, names)}")
         cells = torch.cat([source.cpu(), pictures.detach().cpu().flatten(0, len(shape) - 1).to(source.dtype)])
-        png, across = sheet(cells)
         return cls(
-            sheet=png,
-            across=across,
-            cell=list(source.shape[-2:]),
+            **sheet(cells),
             sources=len(source),
             axes=[_axis(name, list(values)) for name, values in axes.items()],
-            scores=[{"name": name, "values": _numbers(values)} for name, values in scores.items()],
+            scores=[{"name": name, "values": rounded(values.flatten().tolist())} for name, values in scores.items()],
             selected=[n // 2 for n in shape] if selected is None else list(selected),
             plane=[names.index(name) for name in plane] if plane else [1, 0],
             caption=caption,
@@ -129,11 +125,6 @@ def _axis(name: str, values: Sequence[object]) -> dict[str, Any]:
     values = [value.item() if hasattr(value, "item") else value for value in values]    # NumPy's and torch's numbers
     ordered = all(isinstance(value, int | float) for value in values)
     return {"name": name, "values": [f"{v:g}" if ordered else str(v) for v in values], "ordered": ordered}
-
-
-def _numbers(values: Tensor) -> list[float | None]:
-    """Scores in reading order as JSON can hold them: four digits, None where there is none."""
-    return [None if math.isnan(v) else float(f"{v:.4g}") for v in values.detach().flatten().tolist()]
 
 
 def _check(

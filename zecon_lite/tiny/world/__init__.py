@@ -13,11 +13,6 @@ Splits, by seed and by combination:
   is held out from exactly two styles, so a network sees each style and each object, but not those together. A pair
   is about the main object; the small extra at the side of every fourth scene or so may be of any kind.
 
-The training loop asks `scene_labels` first, which costs next to nothing, and picks a style that is allowed:
-
-    objects, backgrounds = scene_labels(seeds)
-    allowed = [style for style in STYLES if not is_held_out(style, objects[0])]
-
 Files: `shapes` (signed distances, painter), `objects` and `backgrounds` (what is painted), `scenes` (how a seed becomes
 a picture), `filters` and `styles` (how a picture is redrawn), `captions` (what is said about it).
 """
@@ -28,7 +23,7 @@ import torch
 from torch import Tensor
 
 from .captions import BACKGROUND_WORDS, OBJECT_WORDS, STYLE_WORDS, caption, vocabulary
-from .scenes import BACKGROUNDS, OBJECTS, Scenes, render, scene_labels
+from .scenes import BACKGROUNDS, OBJECTS, Scenes, render
 from .styles import STYLES, apply_style
 
 FIRST_HELD_OUT_SEED = 1_000_000
@@ -80,7 +75,6 @@ __all__ = [
     "held_out_seeds",
     "is_held_out",
     "render",
-    "scene_labels",
     "unseen",
     "vocabulary",
 ]

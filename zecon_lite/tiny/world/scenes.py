@@ -54,11 +54,6 @@ class Scenes:
         return self.image.shape[0]
 
 
-def scene_labels(seeds: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-    """Which object and which background the scenes show, without rendering them: two int64 (B,) on the CPU."""
-    return _labels(_uniforms(_as_seeds(seeds)))
-
-
 def render(
     seeds: Sequence[int] | Tensor,
     size: int = 64,
