@@ -1,9 +1,8 @@
 """Guides with every CLIP that was ever bundled: python book/scripts/clips.py writes what "Which CLIP" shows.
 
-The recipe is `zecon` with its contrast the same all the way; all other networks are as they are. Earlier CLIPs come
-from the history of this repository, which a shallow clone lacks. Into book/assets go the numbers (clips.csv, a line for
-each CLIP and measure) and the tables made from them (clips.md). Finished pictures are kept in build/evaluation;
-`--fragments` writes these alone.
+The recipe is `zecon`; all other networks are as they are. Earlier CLIPs come from the history of this repository, which
+a shallow clone lacks. Into book/assets go the numbers (clips.csv, a line for each CLIP and measure) and the tables made
+from them (clips.md). Finished pictures are kept in build/evaluation; `--fragments` writes these alone.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ablations import OWN, lines, of
 from measure import ASSETS, CACHE, ROOT, as_csv, markdown, read_csv, write
 from safetensors.torch import load
 
-from zecon_lite import RECIPES, Models, load_models, weights
+from zecon_lite import Models, load_models, weights
 from zecon_lite.benchmark import Benchmark, of_recipe
 from zecon_lite.evaluate import compare
 from zecon_lite.models.clip import Clip
@@ -104,9 +103,8 @@ def main() -> None:
         models, known = load_models("tiny", "cpu"), versions()
         names = {("clip", version.samples): f"CLIP of {version.samples} samples" for version in known[:-1]}
         names["clip", known[-1].samples] = OWN
-        recipe = replace(RECIPES["zecon"].fitted_to(models), course={})
         pairs = zip(names.values(), known, strict=True)
-        rows = {name: of_recipe(recipe, version.among(models)) for name, version in pairs}
+        rows = {name: of_recipe("zecon", models if name == OWN else version.among(models)) for name, version in pairs}
         measured = compare(rows, Benchmark(args.scenes, tuple(world.STYLES), 1, models.size), CACHE)
         told = {version.samples: version.told for version in known}
         found = [{**line, **told[line["value"]]} for line in lines(measured, names)]

@@ -1,9 +1,9 @@
-"""Whole runs that go another way: python book/scripts/runs.py writes two sections of the page of the knobs.
+"""Whole runs that go another way: python book/scripts/runs.py writes three sections of the page of the knobs.
 
 The recipe `zecon` with the bundled networks, as it is and with several settings changed at once: "Another way in and
-down", and "Going back up" (see `Recipe`). For each section of SECTIONS there go into book/assets the numbers (a CSV
-file with a line for each run and measure), the tables made from them and the pictures. Finished pictures are kept in
-build/evaluation; `--fragments` writes the tables alone.
+down", "Going back up" (see `Recipe`), and "Crops or the whole picture". For each section of SECTIONS there go into
+book/assets the numbers (a CSV file with a line for each run and measure), the tables made from them and the pictures.
+Finished pictures are kept in build/evaluation; `--fragments` writes the tables alone.
 """
 
 from __future__ import annotations
@@ -52,6 +52,15 @@ class Section:
 
 
 NOISE, DDPM, EVEN = {"forward": noised}, {"step": ddpm_step}, {"course": {}}
+
+
+def looking(whole: float) -> dict[str, Any]:
+    """The prompt looked for in the whole picture with this share of its weight, and in crops with the rest."""
+    weights = dict(RECIPES["zecon"].small["weights"])
+    crops = weights.pop("clip_global_patch")
+    return {"weights": {"clip_global": whole * crops, "clip_global_patch": (1 - whole) * crops, **weights}}
+
+
 SECTIONS = {
     section.name: section
     for section in (
@@ -77,6 +86,12 @@ SECTIONS = {
                 "2": {"returns": 2},
                 "2, in 12 steps": {"returns": 2, "steps": 12, "skip": 1, "strength": 1.0},
             },
+        ),
+        Section(
+            "looks",
+            "looks.png",
+            "the prompt is looked for in",
+            {"crops": {}, "crops and the whole": looking(0.5), "the whole": looking(1.0)},
         ),
     )
 }
@@ -122,10 +137,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=8)
     parser.add_argument("--fragments", action="store_true", help="write the tables alone, from the numbers there")
+    parser.add_argument("--section", action="append", choices=SECTIONS, help="this one alone; may be said again")
     args = parser.parse_args()
     models = load_models("tiny", "cpu")
     asked = Benchmark(args.scenes, tuple(world.STYLES), 1, models.size)
-    for section in SECTIONS.values():
+    for section in (SECTIONS[name] for name in args.section or SECTIONS):
         if not args.fragments:
             rows = rows_of(section, models)
             found = numbers(section, compare(rows, asked, CACHE))
