@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -176,6 +177,17 @@ def test_after_a_run_networks_rest_where_that_was_asked_for_even_when_it_fails(s
     assert ("vgg" in vars(models)) is not rests
 
 
+def test_a_run_inside_another_leaves_it_its_networks():
+    models, _ = resting(LOW_MEMORY)
+    models.device = CPU
+    with models.at_work((1, 3, 8, 8)):
+        vgg = models.vgg
+        with models.at_work((1, 3, 8, 8)):
+            assert models.vgg is vgg
+        assert models.vgg is vgg and vgg.features.went == ["cpu"]
+    assert "vgg" not in vars(models)
+
+
 # ----------------------------------------------------------------------------------------------------------- the report
 
 
@@ -209,7 +221,22 @@ def test_running_out_names_the_knobs_that_are_left():
     assert "--low-memory" not in str(caught.value) and "CUDA out of memory" in str(caught.value)
 
 
+def test_after_running_out_nothing_is_held_but_the_error():
+    held = []
+
+    def run():
+        graph = torch.zeros(8)
+        held.append(weakref.ref(graph))
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    with pytest.raises(MemoryError) as caught, naming_the_knob(CPU, (1, 3, 8, 8), {}):
+        run()
+    assert caught.value.__cause__ is not None and held[0]() is None
+
+
 def test_other_errors_are_left_alone():
+    for said in ("CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"):
+        assert ran_out(RuntimeError(said))                  # not from torch's allocator
     assert not ran_out(RuntimeError("shapes differ")) and not ran_out(ValueError("DefaultCPUAllocator"))
     with pytest.raises(RuntimeError, match="shapes differ"), naming_the_knob(CPU, (1, 3, 8, 8), {}):
         raise RuntimeError("shapes differ")

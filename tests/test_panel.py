@@ -4,6 +4,7 @@ import io
 import re
 import threading
 import warnings
+import weakref
 from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
@@ -293,11 +294,16 @@ def test_what_goes_wrong_in_telling_the_end_leaves_run_ready(models, made_up, mo
     (KeyError("a slip"), "KeyError: &#x27;a slip&#x27;"),
 ])
 def test_an_error_is_shown_as_its_message_and_the_panel_goes_on(models, made_up, error, message, capfd):
+    held = []
+
     def fail(i):
+        graph = picture(6)
+        held.append(weakref.ref(graph))
         raise error
 
     panel, made_up.before = Panel(models, source=picture(5)), fail
     finished(panel)
+    assert held[0]() is None                               # the error is kept, and of the run nothing else
     assert panel.error is error and panel.status.value.count('role="alert"') == 1
     assert f"<b>Error:</b> {message}</p>" in panel.status.value
     assert "Traceback" not in panel.status.value + capfd.readouterr().err

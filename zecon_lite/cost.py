@@ -62,9 +62,9 @@ def _counting(door: Callable[..., object], count: list[int]) -> Callable[..., ob
 def peak_memory(run: Callable[[], object]) -> float:
     """The megabytes (10^6 bytes) that tensors hold at most while `run` runs, beyond what they held before.
 
-    The weights of networks that are already loaded are not in it. With CUDA in use it is what its allocator counts;
-    else what PyTorch's profiler sees on the CPU, which is the same on any machine, but knows nothing of memory outside
-    tensors.
+    The weights of networks that are already loaded are not in it, but those that rest on the CPU are (`LOW_MEMORY`).
+    With CUDA in use it is what its allocator counts; else what PyTorch's profiler sees on the CPU, which is the same on
+    any machine, but knows nothing of memory outside tensors.
     """
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,9 +117,10 @@ def peak(device: torch.device) -> tuple[int | None, str]:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an allocator of torch says that there is no more memory."""
+    """Whether an allocator says that there is no more memory: torch's, or CUDA's own, which cuBLAS asks."""
+    said = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.cuda.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in said)
     )
 
 
@@ -137,6 +139,7 @@ def naming_the_knob(device: torch.device, shape: tuple[int, ...], knobs: Mapping
         height, width = shape[-2:]
         cures = [knob for knob, helps in knobs.items() if helps]
         cures.append(f"a smaller picture than {height} x {width}, such as --size {min(height, width) * 3 // 4}")
+        traceback.clear_frames(error.__traceback__)    # they hold the graph, a notebook holds the error: no second try
         raise MemoryError(
             f"not enough memory on {device} ({str(error).splitlines()[0][:200]}): take {', or '.join(cures)} "
             '(in the book: "Setting up")'

@@ -88,6 +88,7 @@ class Models:
     ):
         self.profile, self.device, self.dtype, self.saving = profile, device, dtype, saving
         self._resting: dict[str, Any] = {}
+        self._working = 0    # runs that are open, one inside the other
 
     @property
     def size(self) -> int:
@@ -182,11 +183,13 @@ class Models:
             knobs = {f"batch=1 or --batch 1, instead of {shape[0]} pictures at once": shape[0] > 1}
         knobs = {**knobs, "load_models(..., saving=LOW_MEMORY) or --low-memory": guided and self.saving != LOW_MEMORY}
         restart_peak(self.device)
+        self._working += 1
         try:
             with naming_the_knob(self.device, shape, knobs):
                 yield
         finally:
-            if self.saving.offload:
+            self._working -= 1
+            if self.saving.offload and not self._working:    # a run around this one, a training, has need of them
                 self.rest()
 
     def rest(self) -> None:

@@ -143,7 +143,9 @@ class AttentionBlock(nn.Module):
         flat = x.reshape(b, c, -1)
         # Heads first, then q, k, v: the released models' older channel order, which their weights depend on.
         qkv = self.qkv(self.norm(flat)).reshape(b, self.heads, 3, c // self.heads, -1)
-        q, k, v = qkv.transpose(-1, -2).unbind(2)  # each (B, heads, HW, C/heads)
+        qkv = qkv.transpose(-1, -2)
+        # CUDA's fused attention, which keeps no HW x HW table, wants channels side by side in memory.
+        q, k, v = (qkv.contiguous() if qkv.is_cuda else qkv).unbind(2)  # each (B, heads, HW, C/heads)
         h = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, -1)
         return (flat + self.proj_out(h)).reshape(b, c, *space)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ class Job(threading.Thread):
             with quiet(), _noting(self.notes), self._heeding():
                 self.result = self.settings.run(self._step)
         except Exception as error:    # out of a thread an exception reaches nobody
+            traceback.clear_frames(error.__traceback__)    # they hold the graph, and this job: neither would be freed
             self.error = error
         self.on_end(self)
 
