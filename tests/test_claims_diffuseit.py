@@ -33,7 +33,7 @@ def test_every_row_has_every_measure_of_every_picture(script):
     for name, row in MEASURED["rows"].items():
         assert {len(row[measure]) for measure in script.MEASURES} == {pictures}, name
     for claim in script.claims(MEASURED):
-        assert {claim.one, claim.other} <= set(MEASURED["rows"])
+        assert {claim.one, claim.other.removeprefix(script.LIKE)} <= set(MEASURED["rows"])
 
 
 def test_the_pictures_are_there_and_small():
@@ -59,10 +59,15 @@ def test_what_is_bought_with_another_measure_is_not_shown(script):
     assert script.judged(claim, scored(script, image=dear))[1] == "not shown"
 
 
-def test_keys_are_held_against_the_pixels_of_the_nearest_style(script):
-    for near, far in (("pixels 1", "pixels 3"), ("pixels 3", "pixels 1")):
-        numbers = scored(script, **{near: {"style": [0.4] * 8}, far: {"style": [0.9] * 8}})
-        assert script.claims(numbers)[1].other == near
+def test_keys_are_held_against_pixels_of_the_same_style(script):
+    ends = {"pixels 1": {"style": [0.4, 0.6] * 4, "content": [0.2] * 8}, "pixels 3": {"style": [0.9] * 8}}
+    mixed = script.row_of(f"{script.LIKE}image", scored(script, **ends, image={"style": [0.6] * 8}))
+    assert mixed["style"] == pytest.approx([0.525, 0.675] * 4) and mixed["content"] == pytest.approx([0.275] * 8)
+    for beyond, nearest in ((0.1, [0.4, 0.6] * 4), (1.0, [0.9] * 8)):
+        numbers = scored(script, **ends, image={"style": [beyond] * 8})
+        assert script.row_of(f"{script.LIKE}image", numbers)["style"] == nearest
+    others = [claim.other for claim in script.claims(MEASURED)]
+    assert others[1:4:2] == [f"{script.LIKE}image", f"{script.LIKE}keys x 4"]
 
 
 def test_palettes_are_compared_wherever_colours_stand(script):

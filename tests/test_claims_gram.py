@@ -30,6 +30,7 @@ def test_the_text_is_made_from_the_numbers(script):
 def test_the_numbers_are_of_the_networks_and_the_recipe_in_this_package(script):
     recipe = RECIPES["gram_clip"]
     assert MEASURED["networks"] == script.hashes(), AGAIN
+    assert MEASURED["steps"] == script.STEPS - 2, AGAIN                # what the command does that the page quotes
     assert MEASURED["weights"] == dict(replace(recipe, **recipe.small, small={}).weights), AGAIN
 
 

@@ -24,6 +24,7 @@ def test_the_pictures_and_the_table_are_of_these_networks(script):
 def test_every_photograph_is_shown_in_every_style_and_none_was_trained_on(script):
     shown = script.photographs(64)
     assert list(shown) == MEASURED["photographs"] and len(shown) >= 8
+    assert list(MEASURED["truth"]) == list(MEASURED["styles"])
     assert list(MEASURED["styles"]) == list(world.STYLES) == [style for six in script.FIGURES.values() for style in six]
     assert all(photograph.shape == (1, 3, 64, 64) for photograph in shown.values())
     trained = {name.split(".")[0] for name in TRAINING_PHOTOGRAPHS}
@@ -41,8 +42,10 @@ def test_every_photograph_is_credited_with_its_maker_and_terms(script):
 def test_the_table_gives_the_mean_of_all_styles(script):
     one = {"judge A": 1.0, "judge B": 0.5, "SSIM to the source": 0.25}
     two = {"judge A": 0.0, "judge B": 0.5, "SSIM to the source": 0.75}
-    text = script.fragment({"photographs": ["cat"], "size": 64, "styles": {"pencil": one, "mosaic": two}})
-    assert f"| {PROMPTS['pencil']} | 1.00 | 0.50 | 0.25 |" in text and "| all | 0.50 | 0.50 | 0.50 |" in text
+    given = {"styles": {"pencil": one, "mosaic": two}, "truth": {"pencil": two, "mosaic": two}}
+    text = script.fragment({"photographs": ["cat"], "size": 64, **given})
+    assert f"| {PROMPTS['pencil']} | 1.00 (0.00) | 0.50 (0.50) | 0.25 (0.75) |" in text
+    assert "| all | 0.50 (0.00) | 0.50 (0.50) | 0.50 (0.75) |" in text
 
 
 def test_the_page_shows_the_figures_and_quotes_no_score_of_its_own(script):

@@ -32,6 +32,7 @@ from zecon_lite.tiny import world
 STYLES = ("pencil", "mosaic", "blueprint")
 LESSONS, FIRST_LESSON = 16, 1000  # training pictures: held-out scenes, but none of those that are scored
 ADAPTERS = ROOT / "build/adapters"
+DREAMS = 48  # pictures from pure noise, by which a network's memory of photographs is judged
 STARTS = (300, 500, 700)  # how far an untouched network carries a scene and brings it home
 FULL, HALF, ZECON, BORROWED = "diffusionclip", "diffusionclip, degree 0.5", "zecon", "zecon on another's network"
 SHOWN = ("style_probability_a", "style_probability_b", "ssim_to_source", "edge_f1", "mask_iou", "colour_distance")
@@ -103,7 +104,7 @@ def by_style(method: Callable[[Tensor, str], Tensor], asked: Pictures) -> Tensor
 
 @torch.no_grad()
 def memory(denoiser: Denoiser, scenes: Tensor) -> dict[str, list[float]]:
-    """How well a network still does what it was made for, for each scene, or each of as many pictures from noise.
+    """How well a network still does what it was made for, for each scene, or each of DREAMS pictures from noise.
 
     denoising: mean squared error of its clean estimate of noised scenes. mirror: SSIM of a scene that it
     carries to t0 and back itself. photo_a, photo_b: the judges' probability that what it makes of noise is a photo.
@@ -114,7 +115,8 @@ def memory(denoiser: Denoiser, scenes: Tensor) -> dict[str, list[float]]:
     ]
     times = journey(settings["t0"], settings["test_steps"])
     back = from_latent(denoiser, to_latent(denoiser, scenes, times), times).clamp(-1, 1)
-    dreamt = from_latent(denoiser, noise, journey(len(denoiser.schedule) - 1, 20)).clamp(-1, 1)
+    pure = torch.randn((DREAMS, *scenes.shape[1:]), generator=torch.Generator().manual_seed(0))
+    dreamt = from_latent(denoiser, pure, journey(len(denoiser.schedule) - 1, 20)).clamp(-1, 1)
     found = {"denoising": torch.stack(errors).mean(0), "mirror": metrics.ssim(back, scenes)}
     for letter, name in zip("ab", metrics.JUDGES, strict=True):
         found[f"photo_{letter}"] = metrics.style_probability(dreamt, "photo", metrics.judge(name))
@@ -197,8 +199,9 @@ def setup(measured: Mapping) -> str:
     """What was run."""
     return (
         f"{len(measured['styles'])} styles ({', '.join(measured['styles'])}), each learnt from {LESSONS} scenes; "
-        f"{measured['scenes']} other held-out scenes in each of them, one seed. Intervals are over scenes, of the "
-        "differences by Student's t: they say nothing of other styles, other seeds or other networks.\n"
+        f"{measured['scenes']} other held-out scenes in each of them, one seed. Intervals are over scenes (from "
+        f"noise: over {DREAMS} draws of it), of the differences by Student's t: they say nothing of other styles, seeds "
+        "or networks.\n"
     )
 
 

@@ -8,7 +8,8 @@ numbers (gallery.json), the table made from them (gallery.md) and the pictures (
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import torch
 from measure import ASSETS, draw, hashes, markdown, write
@@ -42,6 +43,11 @@ def restyled(sources: Tensor, models: Models) -> dict[str, Tensor]:
     return done
 
 
+def redrawn(sources: Tensor) -> dict[str, Tensor]:
+    """style -> every source as the style world's own filter redraws it."""
+    return {style: world.apply_style(style, sources, torch.arange(len(sources))) for style in STYLES}
+
+
 def judged(sources: Tensor, results: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
     """style -> what share of the pictures each judge finds to be in it, and their mean SSIM to the source."""
     scores = {}
@@ -55,16 +61,22 @@ def judged(sources: Tensor, results: Mapping[str, Tensor]) -> dict[str, dict[str
 
 
 def fragment(measured: Mapping) -> str:
-    """The table: a line for each style, and one for all of them."""
-    scores = measured["styles"]
-    headings = list(next(iter(scores.values())))
-    lines = [[PROMPTS[style], *(f"{row[key]:.2f}" for key in headings)] for style, row in scores.items()]
-    means = [sum(row[key] for row in scores.values()) / len(scores) for key in headings]
-    lines.append(["all", *(f"{mean:.2f}" for mean in means)])
+    """The table: a line for each style, and one for all of them; in brackets, the same of the truth."""
+    rows, bounds = (list(measured[name].values()) for name in ("styles", "truth"))
+    headings = list(rows[0])
+    lines = [[PROMPTS[style], *beside([row], [bound], headings)]
+             for style, row, bound in zip(measured["styles"], rows, bounds, strict=True)]
     return (
         f"{len(measured['photographs'])} photographs, {measured['size']} pixels a side. Each judge's column is the "
-        "share of them that it finds to be in the style.\n\n" + markdown(["", *headings], lines)
+        "share of them that it finds to be in the style. In brackets: the same of the photographs as the style world's "
+        "own filters redraw them. Where that is low, the judge does not know the style on photographs.\n\n"
+        + markdown(["", *headings], [*lines, ["all", *beside(rows, bounds, headings)]])
     )
+
+
+def beside(rows: Sequence[Mapping], bounds: Sequence[Mapping], keys: Sequence[str]) -> list[str]:
+    """The mean of each score, and that of the truth in brackets."""
+    return [f"{fmean(row[key] for row in rows):.2f} ({fmean(bound[key] for bound in bounds):.2f})" for key in keys]
 
 
 def main() -> None:
@@ -74,7 +86,7 @@ def main() -> None:
     results = restyled(sources, models)
     measured = {
         "photographs": list(shown), "size": models.size, "seed": 0, "styles": judged(sources, results),
-        "weights": hashes(),
+        "truth": judged(sources, redrawn(sources)), "weights": hashes(),
     }
     write(ASSETS / "gallery.json", json.dumps(measured, indent=1) + "\n")
     write(ASSETS / "gallery.md", fragment(measured))

@@ -30,8 +30,8 @@ def _direction(
 
 
 def _angles(generator: torch.Generator) -> tuple[Tensor]:
-    """Five angles in radians, not so near to 0 or pi that the roundings of an arcsine would count; float64."""
-    return (0.2 + 2.6 * torch.rand(5, generator=generator, dtype=torch.float64),)
+    """Five angles in radians, not so near to 0 or pi that the roundings of an arcsine would count; float32."""
+    return (0.2 + 2.6 * torch.rand(5, generator=generator),)
 
 
 def _changes(generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -107,7 +107,9 @@ EXERCISES = (
                 lambda image, text: 2 * ((image - text).norm(dim=-1) / 2).asin() ** 2
             ),
             "the chord is halved *inside* the arcsine: sin(angle / 2) = chord / 2.": (
-                lambda image, text: 2 * ((_angle(image, text) / 2).sin().asin() / 2) ** 2
+                lambda image, text: (
+                    2 * ((F.normalize(image, dim=-1) - F.normalize(text, dim=-1)).norm(dim=-1).asin() / 2) ** 2
+                )
             ),
         },
         "it depends on the angle alone, and pulls the harder the larger it is.",

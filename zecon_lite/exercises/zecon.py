@@ -104,7 +104,8 @@ EXERCISES = (
             "f is sqrt(1 - a), which grows with the noise; yours is sqrt(a), which falls.": (
                 lambda x0, x, a: _view(x0, x, a.sqrt())
             ),
-            "that noises the guess; the second share is 1 - f of x_t, so that the two add up to 1.": (
+            "the *squares* of your shares add up to 1, as in noising; the second share is 1 - f of x_t, so that the "
+            "shares themselves add up to 1.": (
                 lambda x0, x, a: (1 - a).sqrt() * x0 + a.sqrt() * x
             ),
         },
