@@ -200,8 +200,8 @@ def setup(measured: Mapping) -> str:
     return (
         f"{len(measured['styles'])} styles ({', '.join(measured['styles'])}), each learnt from {LESSONS} scenes; "
         f"{measured['scenes']} other held-out scenes in each of them, one seed. Intervals are over scenes (from "
-        f"noise: over {DREAMS} draws of it), of the differences by Student's t: they say nothing of other styles, seeds "
-        "or networks.\n"
+        f"noise: over {DREAMS} draws of it), of the differences by Student's t: they say nothing of other styles, "
+        "seeds or networks.\n"
     )
 
 
