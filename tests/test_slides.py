@@ -91,11 +91,21 @@ def test_too_much_for_a_slide_goes_on_on_the_next():
     assert all(slide.body.count("So:") == slide.body.count("$$") // 2 for slide in made)
 
 
+def test_the_last_slide_says_what_was_reported_in_whatever_form_it_stands():
+    lists = slides.ending("* **A** found it. More.\n* **Not measured**: the rest.")
+    assert lists == "* **A** found it. More.\n* **Not measured**: the rest."
+    table = "Their numbers:\n\n| a |\n|---|\n| 1 |\n\n**You have seen** it all.\n\nOther words."
+    assert slides.ending(table) == "Their numbers:\n\n| a |\n|---|\n| 1 |"
+    assert slides.ending(f"**Reported.** {'A long sentence ' * 20}ends. Next.").endswith("ends.")
+
+
 @pytest.mark.parametrize(("source", "outputs", "kinds"), [
     ("def f(x):\n    return x", [], ["code"]),
     ("assert_close(a, b)", [], ["code"]),
     ("x = 1", [], []),
     ("\n".join(["def f(x):"] + ["    x"] * 20), [], []),
+    ("def f(x):\n    return x", prints("a 1\nb 2\n"), ["code"]),
+    ("def f(x):\n    return x", prints("a 1\n" * 5), ["code", "output"]),    # what was found is not lost
     ("print(table)", prints("a 1\nb 2\n"), ["output"]),
     ("print(long)", prints("a\n" * 40), []),
 ])

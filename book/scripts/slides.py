@@ -32,7 +32,7 @@ from zecon_lite import files
 
 HERE = Path(__file__).parent
 LINES = 11                     # of text, that a slide holds
-CODE_LINES, OUTPUT_LINES, WIDTH = 14, 12, 96
+CODE_LINES, OUTPUT_LINES, WIDTH = 14, 16, 96
 LEFT_OUT = {"remove-cell", "parameters", "hide-cell", "injected-parameters"}
 QUESTION = re.compile(r"^\*\*(Question [\d.]+)\.\*\* (.*?)^<details><summary>Answer</summary>$(.*?)^</details>$",
                       re.S | re.M)
@@ -194,7 +194,10 @@ def run(title: str, cell: nbformat.NotebookNode) -> Iterator[Slide]:
         alt = cell.metadata["mystnb"]["image"]["alt"]
         yield Slide(title, picture(png, alt) + (below if said.count("\n") < 4 else ""), [alt], "figure")
     if not pictures and len(code) <= CODE_LINES and re.search(r"^def |assert_close\(", cell.source, re.M):
-        yield Slide(title, python(cell.source) + (below if said.count("\n") < 3 else ""), kind="code")
+        beside = said.count("\n") < 3
+        yield Slide(title, python(cell.source) + (below if beside else ""), kind="code")
+        if not beside:
+            yield Slide(title, below, kind="output")
     elif not pictures and said.count("\n") >= 1:
         yield Slide(title, below, ["```python\n" + cell.source + "\n```"], "output")
 
@@ -239,8 +242,25 @@ def exercises(cells: list[nbformat.NotebookNode], most: int = 3) -> Iterator[Sli
 
 
 def ending(text: str) -> str:
-    """The first sentences of what a chapter's last section says was reported, measured, and not measured."""
-    return "\n\n".join(opening(block, 240) for _, block in blocks(text) if block.startswith("**"))
+    """What a chapter's last section says was reported, measured, and not measured: first sentences, and tables."""
+    shown, before = [], ""
+    for kind, block in blocks(text):
+        if kind == "table":
+            shown += [before, block] if announces(before) else [block]
+        elif kind == "list":
+            shown.append("\n".join(f"* {labelled(item)}" for item in re.split(r"^\* ", block, flags=re.M)[1:]))
+        elif block.startswith("**") and not block.startswith("**You have seen"):
+            shown.append(labelled(block))
+        before = sentences(block)[-1] if kind == "paragraph" else ""
+    return "\n\n".join(shown)
+
+
+def labelled(block: str) -> str:
+    """The first sentences of a block; a label such as **Reported.** never stands alone."""
+    label, *rest = sentences(block)
+    if rest and re.fullmatch(r"\*\*[^*]+\.\*\*", label):
+        return f"{label} {opening(' '.join(rest), 240)}"
+    return opening(block, 240)
 
 
 def deck(notebook: nbformat.NotebookNode, lesson: Lesson) -> list[Slide]:
