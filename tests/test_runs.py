@@ -16,7 +16,7 @@ AGAIN = "these numbers are of other networks or settings: run python book/script
 PAGE = (ROOT / "book/what_each_knob_does.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module", params=["ways", "returns"])
+@pytest.fixture(scope="module", params=["ways", "returns", "looks"])
 def section(script, request):
     return script.SECTIONS[request.param]
 
@@ -27,7 +27,7 @@ def found(script, section):
 
 
 def test_these_are_all_sections(script):
-    assert list(script.SECTIONS) == ["ways", "returns"]
+    assert list(script.SECTIONS) == ["ways", "returns", "looks"]
 
 
 def test_every_run_is_another_and_the_first_is_the_recipe_as_it_is(script, section, models):
