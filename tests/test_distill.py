@@ -376,7 +376,7 @@ def test_what_cannot_be_edited_is_said_before_the_first_step(arguments, message)
     ("wrong", "message"),
     [
         ({"weights": {"contrats": 1.0}}, "there is no weight 'contrats'; did you mean 'contrast'"),
-        ({"iterations": 0}, "iterations must be at least 1; got 0"),
+        ({"iterations": 0}, "iterations must be a whole number, at least 1; got 0"),
         ({"timesteps": (900, 50)}, r"timesteps must be \(first, end\)"),
     ],
 )

@@ -193,7 +193,7 @@ def test_a_face_network_may_have_its_say(toy):
 
 @pytest.mark.parametrize(("changes", "options", "message"), [
     ({"weights": {"clip_dir": 1}}, {}, "there is no loss 'clip_dir'; did you mean 'clip_direction'?"),
-    ({"epochs": 0}, {}, "epochs must be at least 1; got 0"),
+    ({"epochs": 0}, {}, "epochs must be a whole number, at least 1; got 0"),
     ({"lr": 0}, {}, "lr, the learning rate, must be above 0 and finite; got 0: the paper uses 8e-6"),
     ({"lr": math.inf}, {}, "must be above 0 and finite; got inf"),
     ({"weights": {"clip_direction": 0, "l1": 0}}, {}, "every weight is 0, so there is nothing to learn"),

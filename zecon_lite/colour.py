@@ -30,7 +30,7 @@ def colour_statistics(image: Tensor) -> tuple[Tensor, Tensor]:
     pixels = image.flatten(2)
     mean = pixels.mean(2, keepdim=True)
     centred = pixels - mean
-    return mean, centred @ centred.mT / (pixels.shape[-1] - 1)
+    return mean, centred @ centred.mT / max(1, pixels.shape[-1] - 1)
 
 
 def transfer_matrix(source: Tensor, reference: Tensor) -> Tensor:

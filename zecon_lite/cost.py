@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,8 +30,9 @@ def counted() -> Iterator[dict[str, list[int]]]:
     """While the block runs, how many pictures go through each network: name -> [forward, backward].
 
     A batch of three counts as three, and so do three views of one picture: the numbers do not depend on how the work is
-    cut into calls. Backward: a gradient came back to the network's input. Every network of the package's classes is
-    counted, whoever asks it, copies too; so a method of your own is counted as far as it uses them.
+    cut into calls. Backward: a gradient came back to the network's input. What goes
+    through DOORS is counted, whoever asks, copies of networks too; so a method of your own is counted as far as it uses
+    them. `Clip.patches`, the network of faces and the autoencoder are not among them.
     """
     found = {name: [0, 0] for name in DOORS}
     originals = {name: getattr(owner, method) for name, (owner, method) in DOORS.items()}
@@ -48,8 +51,13 @@ def _counting(door: Callable[..., object], count: list[int]) -> Callable[..., ob
     def returned(gradient: Tensor) -> None:
         count[1] += len(gradient)
 
+    name = list(signature(door).parameters)[1]
+
     @wraps(door)
-    def through(network: object, pictures: Tensor, *rest: object, **named: object) -> object:
+    def through(network: object, *given: Any, **named: Any) -> object:
+        if not given and name not in named:
+            return door(network, **named)    # which says what is missing
+        pictures, rest = (given[0], given[1:]) if given else (named.pop(name), ())
         count[0] += len(pictures)
         if pictures.requires_grad and torch.is_grad_enabled():
             pictures = pictures.view_as(pictures)    # another name for it, so that no other network's gradient counts

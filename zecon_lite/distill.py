@@ -295,6 +295,7 @@ def edit(
         "replace(latent, tiles=True) or --low-memory": not latent.tiles,
     }
     with (
+        torch.inference_mode(False),    # as in `stylize`
         naming_the_knob(latent.device, source.shape, knobs),
         bar(method.iterations, f"{method.name}: {prompts[0]}") as progress,
     ):

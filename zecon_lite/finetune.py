@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from . import images
 from .adapters import Adapter, Trainable, low_rank, name_of, whole
 from .augment import Views
 from .denoiser import Denoiser
-from .files import replacing
+from .files import check_place, replacing
 from .guidance import Guidance, Loss
 from .latents import descend, digest, from_latent, journey, latents, to_latent, transition
 from .losses import Identity, TemplateDirection, l1
@@ -92,8 +93,9 @@ class FineTune:
         for name in self.weights:
             pick("loss", name, LOSSES)
         for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < 1:
+                raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr, the learning rate, must be above 0 and finite; got {self.lr}: the paper uses 8e-6")
         if not any(self.weights.values()):
@@ -206,6 +208,8 @@ def finetune(
     wish = Wish(prompt, source_prompt, models, face, torch.Generator())
     sources = sources.to(models.device, torch.float32)
     kept, shared = (Path(path) if path else None for path in (checkpoint, cache))
+    if kept is not None:
+        check_place(kept)
     return _at_work(sources, wish, settings, seed, kept, shared)
 
 
@@ -226,6 +230,7 @@ def _at_work(
         yield from _train(sources, wish, settings, seed, checkpoint, cache)
 
 
+@torch.inference_mode(False)    # as `stylize`
 def _train(
     sources: Tensor, wish: Wish, settings: FineTune, seed: int, checkpoint: Path | None, cache: Path | None
 ) -> Iterator[TrainStep]:

@@ -63,6 +63,8 @@ class Guidance:
     def gradient(self, terms: Mapping[str, Tensor], x: Tensor, schedule: Schedule, i: int) -> Tensor | None:
         """d(sum of terms) / dx, (B, 3, H, W), scaled to `strength` where one is set; None when every weight is zero.
 
+        A gradient whose RMS is below 1e-12 is too faint to be scaled, and pushes less.
+
         Raises ValueError when no term depends on x, FloatingPointError when the gradient is not finite.
         """
         if not terms:

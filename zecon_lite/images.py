@@ -240,11 +240,13 @@ def from_unit(image: Tensor) -> Tensor:
 
 
 def to_uint8(image: Tensor) -> Tensor:
-    """[-1, 1] -> uint8 in [0, 255], rounded and clamped, same shape. Raises ValueError for NaN or infinity.
+    """[-1, 1] -> uint8 in [0, 255], rounded and clamped, same shape. Raises ValueError for NaN, infinity, integers.
 
     >>> to_uint8(torch.tensor([-1.0, 0.0, 1.0, 1.3]))
     tensor([  0, 128, 255, 255], dtype=torch.uint8)
     """
+    if not image.is_floating_point():
+        raise ValueError(f"pictures are float in [-1, 1]; got {image.dtype}: use images.from_unit(x / 255)")
     if not torch.isfinite(image).all():
         raise ValueError("the picture holds NaN or infinity: look at the step that made it")
     return (to_unit(image.detach().float()) * 255).round().clamp(0, 255).to(torch.uint8).cpu()

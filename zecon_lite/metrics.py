@@ -33,6 +33,8 @@ Judge = Callable[[Tensor], tuple[Tensor, ...]]  # pictures -> logits of styles (
 
 def luminance(images: Tensor) -> Tensor:
     """(B, 3, H, W) -> (B, 1, H, W) in [0, 1]."""
+    if not images.is_floating_point():
+        raise ValueError(f"pictures are float in [-1, 1]; got {images.dtype}: use images.from_unit(x / 255)")
     shares = images.new_tensor(LUMINANCE)[:, None, None]
     return ((images + 1) / 2 * shares).sum(1, keepdim=True)
 
@@ -115,6 +117,8 @@ def as_judged(images: Tensor) -> Tensor:
     The judges know no other scale: at 256 px one of them takes true pencil sketches for something else half of the
     time. Smaller pictures stay as they are.
     """
+    if not images.is_floating_point():
+        raise ValueError(f"pictures are float in [-1, 1]; got {images.dtype}: use images.from_unit(x / 255)")
     images, short = images.cpu().float(), min(images.shape[-2:])
     if short <= SIZE:
         return images
@@ -128,7 +132,8 @@ def style_probability(images: Tensor, style: str | Sequence[str], judge: Judge |
 
     images: of any size, see `as_judged`. style: one name for all pictures or one for each. judge: see `judge`; without
     it, the bundled VGG. It is a small classifier trained on the style world's true pictures, labelled as such wherever
-    it is quoted; guidance uses its first layers only, for content. Raises ValueError for an unknown style.
+    it is quoted; guidance uses its first layers only, for content. Raises ValueError for an unknown style, and for
+    another number of styles.
     """
     wanted = _positions(images, style)
     logits, *_ = (judge or _bundled("vgg"))(as_judged(images))
@@ -146,6 +151,8 @@ def style_accuracy(images: Tensor, style: str | Sequence[str], judge: Judge | No
 @torch.no_grad()
 def object_accuracy(images: Tensor, objects: Tensor, judge: Judge | None = None) -> Tensor:
     """1 where the judge names the scene's main object, else 0. objects: (B,) positions in `world.OBJECTS`."""
+    if objects.shape != (len(images),):
+        raise ValueError(f"objects must be ({len(images)},), one for each picture; got {tuple(objects.shape)}")
     _, logits, *_ = (judge or _bundled("vgg"))(as_judged(images))
     return (logits.argmax(1) == objects.cpu()).float()
 
@@ -154,6 +161,8 @@ def _positions(images: Tensor, style: str | Sequence[str]) -> Tensor:
     """(B,) int64, where each picture's wanted style stands among the judge's."""
     names = ["photo", *world.STYLES]
     wanted = [style] * len(images) if isinstance(style, str) else list(style)
+    if len(wanted) != len(images):
+        raise ValueError(f"give one style for all, or one for each: {len(wanted)} styles for {len(images)} pictures")
     for name in wanted:
         if name not in names:
             raise ValueError(f"there is no style {name!r}; there are {', '.join(names)}")
@@ -169,13 +178,15 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     |mean_a - mean_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), with the symmetric square root by eigenvalues, in float64.
     Small samples are biased: far fewer pictures than D give covariances of low rank, and even two samples of the same
     thing stand apart (Chong & Forsyth 2020). Compare only distances of equally many pictures, and read them against
-    the distance that true pictures reach. Raises ValueError for fewer than two pictures.
+    the distance that true pictures reach. Raises ValueError for fewer than two pictures, and for what is not finite.
     """
     if len(a) < 2 or len(b) < 2:
         raise ValueError(f"a covariance needs at least two pictures; got {len(a)} and {len(b)}")
+    if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+        raise ValueError("the features hold NaN or infinity: look at the pictures that they were read from")
     a, b = a.double(), b.double()
-    root = square_root(a.T.cov())
-    cross = torch.linalg.eigvalsh(root @ b.T.cov() @ root).clamp_min(0).sqrt().sum()
+    root = square_root(torch.atleast_2d(a.T.cov()))
+    cross = torch.linalg.eigvalsh(root @ torch.atleast_2d(b.T.cov()) @ root).clamp_min(0).sqrt().sum()
     return max(0.0, ((a.mean(0) - b.mean(0)).square().sum() + a.var(0).sum() + b.var(0).sum() - 2 * cross).item())
 
 

@@ -202,7 +202,8 @@ class Models:
 
     def _here(self, name: str, load: Callable[[], Network]) -> Network:
         # Libraries fill a network with random numbers before its weights are read; a caller's own draws stay the same.
-        with torch.random.fork_rng(devices=[]):
+        # What is loaded in inference mode could never be guided through again.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             return moved(self._resting.pop(name, None) or load(), self.device)
 
     @property

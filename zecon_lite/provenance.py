@@ -104,8 +104,15 @@ def fingerprint(network: object) -> str:
 
 
 def plain_numbers(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that are not None, numbers of NumPy and torch as Python's, which a file can hold."""
-    return {k: v.item() if hasattr(v, "item") else v for k, v in given.items() if v is not None}
+    """The entries that are not None, numbers of NumPy and torch as Python's, which a file can hold.
+
+    Functions stay: a weight may be one. Raises ValueError for anything else.
+    """
+    plain = {k: v.item() if hasattr(v, "item") else v for k, v in given.items() if v is not None}
+    for name, value in plain.items():
+        if not callable(value) and not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number; got {value!r}")
+    return plain
 
 
 def check_seed(seed: object) -> int:

@@ -85,6 +85,8 @@ def rerun(
         inputs = {"source": _input(record, "source", source, path)}
         if record.get("style") is not None:
             inputs["style"] = _input(record, "style", style, path)
+        elif style is not None:
+            raise ValueError(f"{path} was made without a style picture: leave --style out")
         pictures = {name: images.load(x) if isinstance(x, Path) else x for name, x in inputs.items()}
         wanted = record | ({"saving": asdict(LOW_MEMORY), "tiles": True} if low_memory else {})
         made = _MAKERS[record["by"]](wanted, pictures, isinstance(inputs["source"], Path), device)
@@ -126,7 +128,7 @@ def record_in(settings: Mapping[str, str], path: Path) -> dict[str, Any]:
     try:
         record = json.loads(settings[KEY])
         whole = record["by"] in _MAKERS and {"source", "seed", "networks"} <= set(record)
-    except (json.JSONDecodeError, TypeError, KeyError):
+    except (json.JSONDecodeError, TypeError, KeyError, RecursionError):
         whole = False
     if not whole:
         raise ValueError(f"the settings of {path} are damaged: its line {KEY!r} cannot be read")
@@ -151,7 +153,7 @@ def _trusted(named: str, given: str | Path | None, result: Path) -> str:
 def _input(record: Mapping[str, Any], name: str, given: str | Path | Tensor | None, result: Path) -> Path | Tensor:
     """The file of a picture that went in, or the picture itself where it was given."""
     known = record.get(f"{name}_file")
-    if isinstance(given, Tensor):
+    if given is not None and not isinstance(given, str | Path):
         return images.check(given, name)
     if given is None:
         if known is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 
 from torch import Tensor
 
@@ -81,8 +82,8 @@ class Method:
         for name in self.weights:
             if name not in WEIGHTS:
                 raise ValueError(f"there is no weight {name!r}; {nearest(name, WEIGHTS)}")
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1; got {self.iterations}")
+        if not isinstance(self.iterations, Integral) or self.iterations < 1:
+            raise ValueError(f"iterations must be a whole number, at least 1; got {self.iterations!r}")
         if not 0 <= self.timesteps[0] < self.timesteps[1]:
             raise ValueError(f"timesteps must be (first, end), 0 <= first < end; got {self.timesteps}")
 

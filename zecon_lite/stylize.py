@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +118,17 @@ def stylize(
         weights=weights, steps=steps, skip=skip, strength=strength, returns=returns
     )
     images.check(source, "source")
-    with models.at_work((len(source) * batch, *source.shape[1:])):
+    if not isinstance(batch, Integral) or batch < 1:
+        raise ValueError(f"batch must be a whole number, at least 1; got {batch!r}")
+    # A page that calls this may be in inference mode, where nothing has a gradient.
+    with torch.inference_mode(False), models.at_work((len(source) * batch, *source.shape[1:])):
         task = _task(source, prompt, source_prompt, style, batch, models)
         check(recipe, task)
         warn(recipe, task)
         done = _walk(recipe, task, models, torch.Generator().manual_seed(seed), on_step)
         record = _record(recipe, task, models, seed)
-    image = recipe.finish(done[-1].to(models.device), task.style).clamp(-1, 1)
+    last = done[-1].to(models.device)
+    image = recipe.finish(last, task.style).clamp(-1, 1) if torch.isfinite(last.x0).all() else last.x0
     if not torch.isfinite(image).all():
         raise FloatingPointError("the picture is not finite: lower the weights or the strength, or use more steps")
     return Result(image, done, recipe, seed, task, models.profile.name, record=record, memory=models.memory())
@@ -194,10 +199,10 @@ def _task(
     batch: int,
     models: Models,
 ) -> Task:
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1; got {batch}")
     images.check_sides(source, models.multiple)
-    texts = [prompt] if isinstance(prompt, str) else list(prompt or [])
+    texts = [prompt] if isinstance(prompt, str) else [] if prompt is None else prompt
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f'prompt must be a text such as "a pencil sketch", or one for each picture; got {prompt!r}')
     if any(not text.strip() for text in texts):
         raise ValueError('the prompt is empty: say what the picture should look like, such as "a pencil sketch"')
     if len(texts) > 1 and len(texts) != len(source):

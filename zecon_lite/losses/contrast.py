@@ -128,6 +128,8 @@ class AttentionContrast:
 
     def __post_init__(self) -> None:
         check_contrast(self.tau, self.patches)
+        if isinstance(self.layers, str):
+            raise ValueError(f"layers must be a tuple of names; got {self.layers!r}: write ({self.layers!r},)")
         if not self.patch_sizes or min(self.patch_sizes) < 1:
             raise ValueError(f"patch_sizes must be whole numbers from 1, such as (1, 2); got {self.patch_sizes}")
 

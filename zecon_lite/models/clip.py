@@ -87,13 +87,14 @@ class Clip:
         return found["image_intermediates"][-1]
 
     @torch.no_grad()
-    def text(self, texts: Sequence[str]) -> Tensor:
+    def text(self, texts: str | Sequence[str]) -> Tensor:
         """Texts -> (B, D), not normalised; each text is embedded once, by itself, and remembered.
 
         By itself, since its last bits depend on the texts beside it, and guidance makes another picture of them.
         Raises ValueError for an empty text, and for one without any word that the tokenizer reads. Warns of words that
         a small vocabulary does not have, and of the nearest.
         """
+        texts = [texts] if isinstance(texts, str) else texts
         if any(not text.strip() for text in texts):
             raise ValueError('the prompt is empty: say what the picture should look like, such as "a pencil sketch"')
         new = [text for text in dict.fromkeys(texts) if text not in self._known]

@@ -151,15 +151,16 @@ class Latent:
         return self.autoencoder.decode(z).sample.float()
 
     @torch.no_grad()
-    def text(self, texts: Sequence[str]) -> Tensor:
+    def text(self, texts: str | Sequence[str]) -> Tensor:
         """Texts -> token states (B, L, D), what the UNet's cross-attention reads; "" is the empty prompt."""
-        return self.read(list(texts)).float()
+        return self.read([texts] if isinstance(texts, str) else list(texts)).float()
 
-    def layers(self, parts: Sequence[str] = ("up_blocks",), kind: str = "attn1") -> list[str]:
+    def layers(self, parts: str | Sequence[str] = ("up_blocks",), kind: str = "attn1") -> list[str]:
         """Names of the attention layers whose name holds one of `parts`, in the order of the network.
 
         kind: "attn1" for self-attention, "attn2" for attention to the text. Raises ValueError where there is none.
         """
+        parts = (parts,) if isinstance(parts, str) else parts
         known = [name for name, _ in self.unet.named_modules() if name.endswith(kind)]
         found = [name for name in known if any(part in name for part in parts)]
         if not found:
