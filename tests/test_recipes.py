@@ -296,7 +296,7 @@ def test_no_gradient_is_left_behind(source, models):
         ({"steps": 5, "skip": 5}, "skip must leave at least one of the 5 steps"),
         ({"steps": 0, "skip": 0}, "steps must be at least 1"),
         ({"steps": 2000, "skip": 1990}, "cannot be respaced to 2000"),
-        ({"batch": 0}, "batch must be at least 1"),
+        ({"batch": 0}, "batch must be a whole number, at least 1; got 0"),
     ],
 )
 def test_bad_requests_are_refused_with_a_cure(source, models, changes, message):
