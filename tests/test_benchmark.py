@@ -320,3 +320,16 @@ def test_a_method_may_change_its_source_in_place(asked):
     before = asked.pictures.source.clone()
     of_function(lambda source, prompts, seed: source.mul_(0.5)).make(asked.pictures, 0)
     assert torch.equal(asked.pictures.source, before)
+
+
+def test_a_seed_reaches_the_recipe_and_the_edit(asked, models, monkeypatch):
+    quick, part = replace(RECIPES["sdedit"], small={}, steps=3, skip=1), asked.pictures.part(slice(0, 1))
+    row = of_recipe(quick, models)
+    assert not torch.equal(row.make(part, 0), row.make(part, 1))
+    seeds = []
+    monkeypatch.setattr(
+        benchmark, "edit", lambda source, *_, seed, **more: seeds.append(seed) or SimpleNamespace(image=source)
+    )
+    latent = SimpleNamespace(name="mine", autocast=None, tiles=False)
+    of_edit("dds", SimpleNamespace(latent=latent, device=torch.device("cpu"), dtype=torch.float32)).make(part, 7)
+    assert seeds == [7]

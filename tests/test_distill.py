@@ -405,3 +405,12 @@ def test_without_the_bundled_latent_model_the_message_says_how_to_train_it(tmp_p
     monkeypatch.setattr("zecon_lite.weights.BUNDLED", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"python -m zecon_lite\.tiny\.train autoencoder, then python -m"):
         load_models("tiny", "cpu").latent    # noqa: B018  (networks load when they are named)
+
+
+def test_the_rate_is_how_far_a_step_goes():
+    source = latents(1, 1, 4, 8, 8)
+    near, far = (
+        next(distill(Stub(), source, "a pig", "a cat", method=METHODS["dds"].changed(rate=rate), generator=seeded())).z
+        for rate in (0.1, 0.3)
+    )
+    assert_close(far - source, 3 * (near - source))

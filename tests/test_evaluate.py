@@ -1,14 +1,16 @@
 """Making, storing, scoring, reporting. Stand-ins judge, so that no number here depends on trained weights."""
 
+import itertools
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from zecon_lite import cli, load_models, metrics
+from zecon_lite import cli, images, load_models, metrics
 from zecon_lite import evaluate as scored
 from zecon_lite.adapters import Adapter
 from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, Photographs, Row, of_function
@@ -299,3 +301,40 @@ def test_an_answer_that_is_no_picture_ends_with_2(folder):
     done = run("--method", "mine:negative", "--scenes", 1, "--seeds", 1, "--styles", "neon,pencil")
     assert done.exit_code == 2 and "must return pictures (2, 3, 64, 64) in [-1, 1]" in plain(done.stderr)
     assert not (folder / "evaluation.json").exists()
+
+
+def test_each_scene_has_its_own_mean_and_intervals_are_over_scenes(asked):
+    want, found = asked.pictures, compare({"it": of_function(negative)}, asked)["rows"]["it"]
+    drawn = [images.from_unit(images.to_uint8(negative(want.source, None, seed)).float() / 255) for seed in (0, 1)]
+    each = torch.stack([metrics.ssim(pictures, want.source) for pictures in drawn])            # (seeds, n)
+    own = [each[:, want.scene == scene].mean().item() for scene in want.scene.unique()]
+    assert found["by_scene"]["ssim_to_source"] == pytest.approx(own, abs=1e-4)
+    interval = metrics.interval(each.flatten(), want.scene.expand(2, -1).flatten())
+    assert found["overall"]["ssim_to_source"] == pytest.approx(interval, abs=1e-4)
+
+
+def test_judge_a_is_the_first_and_judge_b_the_second(asked, monkeypatch):
+    class Other(StandIn):
+        def __call__(self, pictures):
+            return tuple(logits.roll(1, 1) for logits in super().__call__(pictures))
+
+        def features(self, pictures):
+            return 2 * super().features(pictures)
+
+    judges = {"judge_a": StandIn(), "judge_b": Other(), "segmenter": lambda x: x[:, :1]}
+    monkeypatch.setattr(metrics, "_bundled", judges.get)
+    want = asked.pictures
+    found = scores(want.source, want)
+    for letter in "ab":
+        judge = judges[f"judge_{letter}"]
+        assert torch.equal(found[f"style_accuracy_{letter}"], metrics.style_accuracy(want.source, want.styles, judge))
+    assert not torch.equal(found["style_accuracy_a"], found["style_accuracy_b"])
+    overall = compare({"source": SOURCE}, asked)["rows"]["source"]["overall"]
+    assert overall["frechet_b"] == pytest.approx(4 * overall["frechet_a"], abs=0.01) and overall["frechet_a"] > 0.1
+
+
+def test_seconds_are_those_of_one_picture(asked, monkeypatch):
+    clock = itertools.count(step=6.0)    # every portion takes six seconds
+    fake = SimpleNamespace(process_time=lambda: next(clock))
+    monkeypatch.setattr(sys.modules["zecon_lite.evaluate"], "time", fake)
+    assert made(counting([]), asked)[1] == 4 * 6 / 12    # 4 portions, 12 pictures

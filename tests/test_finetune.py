@@ -3,13 +3,14 @@
 import dataclasses
 import math
 import re
+import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 from golden import load
 from test_losses_clip import ToyClip
-from toys import EpsStub, TinyUNet
+from toys import EpsStub, GaussianDenoiser, TinyUNet
 from typer.testing import CliRunner
 
 from zecon_lite import FINETUNE, FineTune, cli, images, load_models, translate
@@ -27,6 +28,7 @@ STEPS, FACES = (
     for file in ("denoising", "idloss")
 )
 LINEAR = Schedule.linear()
+COMMAND = sys.modules["zecon_lite.cli.finetune"]
 
 
 def close(ours, recorded, atol=1e-5):
@@ -389,3 +391,56 @@ def test_wrong_degrees_are_refused_on_the_command_line(sketch, tmp_path):
     pencil = folder / "pencil.safetensors"
     done = run("apply", pencil, folder / "cat.png", "-o", tmp_path / "a.png", "--degree", 0.5, "--degree", 1)
     assert done.exit_code == 2 and "one degree for each adapter; got 2 for 1" in plain(done.stderr)
+
+
+def test_the_command_hands_every_option_to_the_training(sketch, tmp_path, monkeypatch):
+    asked = {}
+
+    def learn(pictures, prompt, **options):
+        asked.update(options, prompt=prompt)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(COMMAND, "learn", learn)
+    run("finetune", sketch[0], "neon", "-o", tmp_path / "a.safetensors", "--seed", 5, "--source-prompt", "a cat",
+        "--epochs", 2, "--lr", 0.5, "--t0", 60, "--batch", 3, "--rank", 4, "--per-step")
+    settings = asked["settings"]
+    assert (asked["prompt"], asked["seed"], asked["source_prompt"]) == ("neon", 5, "a cat")
+    assert (settings.epochs, settings.lr, settings.t0, settings.batch, settings.rank) == (2, 0.5, 60, 3, 4)
+    assert settings.looks is step_by_step
+
+
+def test_rounds_and_degrees_are_handed_on(sketch, tmp_path, monkeypatch):
+    asked, (place, *_) = {}, sketch
+    monkeypatch.setattr(COMMAND, "into_domain", lambda d, x, t0, **more: asked.update(more) or x)
+    monkeypatch.setattr(COMMAND, "degree_of_change", lambda original, each, degrees: asked.update(degrees=degrees))
+    monkeypatch.setattr(COMMAND, "translate", lambda source, pupil, **more: source)
+    pencil = place / "pencil.safetensors"
+    done = run("apply", pencil, pencil, place / "cat.png", "-o", tmp_path / "a.png", "--unseen", 3, "--mix",
+               "--degree", 0.25, "--degree", 0.5)
+    assert done.exit_code == 0, done.stderr
+    assert (asked["rounds"], asked["degrees"]) == (3, [0.25, 0.5])
+
+
+def test_each_journey_has_its_own_number_of_steps(toy):
+    settings, asked = dataclasses.replace(TOY, invert_steps=5, train_steps=3, test_steps=4, epochs=1), []
+    toy.denoiser.unet.register_forward_pre_hook(lambda module, given: asked.append(int(given[1][0])))
+    translate(PICTURES, toy.denoiser, models=toy, settings=settings)
+    assert asked == [*journey(400, 5)[:-1], *reversed(journey(400, 4))]
+    asked.clear()
+    learn(toy, settings)
+    assert asked[:7] == [*journey(400, 5)[:-1], *reversed(journey(400, 3))]    # all at once, then the first batch
+
+
+def test_what_is_translated_stays_in_range(toy):
+    assert translate(PICTURES, GaussianDenoiser(LINEAR, mean=3.0), models=toy, settings=TOY).abs().max() == 1
+
+
+def test_losses_are_told_as_the_mean_of_the_pictures(toy):
+    for step in learn(toy, dataclasses.replace(TOY, weights={"l1": 2.0}, epochs=1)):
+        assert step.losses["l1"] == pytest.approx(2 * (step.x0 - step.source).abs().mean().item(), rel=1e-5)
+
+
+def test_each_epoch_has_an_order_of_its_own(toy):
+    steps = learn(toy, dataclasses.replace(TOY, weights={"l1": 1.0}))
+    first, second = (torch.cat([step.source for step in steps if step.epoch == k]) for k in (0, 1))
+    assert not torch.equal(first, second)

@@ -421,3 +421,10 @@ def test_a_camera_s_own_description_is_no_setting(tmp_path, description):
     exif[images.DESCRIPTION] = description
     Image.new("RGB", (16, 16)).save(tmp_path / "camera.jpg", exif=exif)
     assert images.read_metadata(tmp_path / "camera.jpg") == {}
+
+
+def test_a_padded_picture_stands_in_the_middle():
+    wide = torch.full((1, 3, 32, 64), -1.0)
+    wide[:, :, 16:] = 1                                                     # black above, white below
+    for square in (images.fit(wide, 64, "pad"), images.fit(wide.mT, 64, "pad").mT):
+        assert square[:, :, :31].max() < 0 < square[:, :, 33:].min()

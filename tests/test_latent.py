@@ -381,3 +381,14 @@ def test_autoencoder_and_latent_model_train_resume_and_load(shards, tmp_path, mo
     shutil.copy(weights_of_the_package / "autoencoder.safetensors", place)
     with pytest.raises(ValueError, match=r"knows the latents of another autoencoder: train it anew.* latent --anew"):
         bundled.load_latent()
+
+
+def test_the_command_hands_the_guidance_on(photo, folder):
+    done = run("edit", photo, "a pig", "-s", "a cat", "--iterations", 1, "--guidance", 3, "--model", folder)
+    assert done.exit_code == 0 and images.read_metadata("cat_a-pig.png")["guidance"] == "3"
+
+
+def test_the_front_door_hands_on_what_is_not_wanted(latent):
+    asked = {"latent": latent, "method": "sds", "iterations": 2}
+    plain, other = (edit(picture(1, 1, 3, 16, 16), "a pig", negative_prompt=n, **asked).image for n in ("", "a dog"))
+    assert not torch.equal(plain, other)

@@ -311,3 +311,13 @@ def test_a_whole_picture_is_shrunk_as_released_without_antialiasing():
 def test_prompts_that_mean_the_same_are_refused():
     with pytest.raises(ValueError, match="no direction from one to the other: say what the source is"):
         TemplateDirection(ToyClip(), "photo", "photo")(state(rows(1, 1, 3, 8, 8), rows(2, 1, 3, 8, 8)))
+
+
+@pytest.mark.parametrize("floor", [0.05, 5.0])    # shorter, and longer, than every change
+def test_the_template_term_is_its_formula_and_leads_from_the_source_prompt_to_the_prompt(floor):
+    clip, view, source = ToyClip(), rows(1, 2, 3, 8, 8).tanh(), rows(2, 2, 3, 8, 8).tanh()
+    found = TemplateDirection(clip, "a sketch", "photo", ("a {}", "my own {}"), floor=floor)(state(view, source))
+    wanted, known = (F.normalize(clip.text([f"a {w}", f"my own {w}"]), dim=1) for w in ("a sketch", "photo"))
+    moved = F.normalize(clip.image(view), dim=1) - F.normalize(clip.image(source), dim=1)
+    cosine = moved / moved.norm(dim=1, keepdim=True).clamp_min(floor) @ F.normalize((wanted - known).mean(0), dim=0)
+    assert_close(found, -((1 + cosine) / 2).log().sum(), atol=1e-5, rtol=1e-5)

@@ -273,3 +273,15 @@ def test_identity_looks_at_the_source_once_and_is_a_sum():
     assert len(calls) == 3 and first != second
     alone = sum(Identity(stub_face)(state(view[k : k + 1], source[k : k + 1])) for k in range(3))
     assert_close(first, alone)
+
+
+def test_a_turn_keeps_lengths_and_goes_both_ways():
+    place = torch.linspace(-1, 1, 33, dtype=torch.float64)
+    y, x = torch.meshgrid(place, place, indexing="ij")
+    where = torch.stack([x, y, 0 * x])[None]                                # each pixel says where it stands
+    cuts = Cuts(32, area=(1.0, 1.0), ratio=(1.0, 1.0), angle=60.0)(where, 33, seeded())[:, :2]
+    steps = [cuts[:, :, 16, 17] - cuts[:, :, 16, 16], cuts[:, :, 17, 16] - cuts[:, :, 16, 16]]    # across, down
+    turn = 16 * torch.stack(steps, dim=-1)
+    assert_close(turn @ turn.mT, torch.eye(2, dtype=torch.float64).expand(32, 2, 2))
+    angle = torch.atan2(turn[:, 0, 1], turn[:, 1, 1]).rad2deg()             # of the way down: no mirror changes it
+    assert -60 <= angle.min() < -30 and 30 < angle.max() <= 60

@@ -276,3 +276,10 @@ def test_no_gradient_flows_to_source_style_or_the_step_before():
 def test_a_temperature_of_zero_is_refused():
     with pytest.raises(ValueError, match="tau, the temperature, must be above 0; got 0"):
         KeyContrast(ViTFeatures(ToyViT()), tau=0)
+
+
+def test_the_contrast_of_keys_is_taken_at_its_own_temperature():
+    view, source, vit = rows(1, 1, 3, 4, 4), rows(2, 1, 3, 4, 4), ToyViT()
+    keys, source_keys = (vit.keys_and_cls(picture)[0] for picture in (view, source))
+    found = KeyContrast(ViTFeatures(vit), tau=0.5)(state(view, source))
+    assert_close(found, key_contrast(keys, source_keys, 0.5).sum())

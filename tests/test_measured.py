@@ -1,5 +1,6 @@
 """The page on how good the bundled models are is made from the numbers that were measured, with these networks."""
 
+import itertools
 import json
 import re
 from types import SimpleNamespace
@@ -162,3 +163,10 @@ def test_a_row_that_is_not_there_is_named(script, monkeypatch):
     monkeypatch.setattr("sys.argv", ["measure.py", "--rows", "zecon,zecn"])
     with pytest.raises(SystemExit, match=r"no row named zecn; there are source, truth, sdedit, clip_guided, zecon"):
         script.main()
+
+
+def test_the_seconds_of_a_row_are_those_of_one_picture(script, monkeypatch):
+    clock = itertools.count(step=6.0)
+    monkeypatch.setattr(script, "time", SimpleNamespace(process_time=lambda: next(clock)))
+    asked = Benchmark(1, ("pencil", "neon", "oil"), 1)
+    assert script.timed({"it": Row(lambda part, seed: part.source)}, asked) == {"it": pytest.approx(6 / script.SAMPLE)}

@@ -186,3 +186,29 @@ def test_a_judge_is_shown_a_large_picture_at_the_size_that_it_knows():
     torch.testing.assert_close(mask_iou(truth, scene.mask), mask_iou(small, mask))
     assert as_judged(torch.zeros(1, 3, 128, 192)).shape == (1, 3, 64, 96)
     assert as_judged(torch.zeros(1, 3, 32, 48)).shape == (1, 3, 32, 48)
+
+
+def boxes(*places):
+    """White squares of 12 pixels on black."""
+    picture = torch.full((1, 3, 64, 64), -1.0)
+    for at in places:
+        picture[..., at : at + 12, at : at + 12] = 1
+    return picture
+
+
+def test_an_edge_is_looked_for_both_ways_and_counts_within_one_pixel():
+    assert edge_f1(boxes(8), boxes(8, 40)).item() == pytest.approx(2 / 3)    # precision 1, recall 1/2
+    assert edge_f1(boxes(8, 40), boxes(8)).item() == pytest.approx(2 / 3)
+    half = torch.full((3, 3, 64, 64), -1.0)
+    for k in range(3):
+        half[k, :, :, 21 + k :] = 1                                         # its edge is two pixels wide
+    first = torch.full_like(half, -1.0)
+    first[..., 20:] = 1
+    assert edge_f1(first, half).tolist() == pytest.approx([1, 0.5, 0])      # moved by 1, 2 and 3 pixels
+
+
+def test_colours_are_compared_in_eight_by_eight_cells():
+    stripes = (torch.arange(64) // 8 % 2 * 2.0 - 1).expand(1, 3, 64, 64)
+    assert colour_distance(stripes, -stripes).item() == pytest.approx(2)
+    fine = (torch.arange(64) // 4 % 2 * 2.0 - 1).expand(1, 3, 64, 64)
+    assert colour_distance(fine, -fine).item() == pytest.approx(0)

@@ -320,3 +320,10 @@ def test_every_loss_has_a_recipe_that_uses_it_or_stands_for_a_choice():
 def test_a_push_away_from_the_prompt_or_without_end_is_refused(strength):
     with pytest.raises(ValueError, match=r"strength must be a number from 0 on, or None; got (-1\.5|nan|inf)"):
         RECIPES["zecon"].changed(strength=strength)
+
+
+def test_with_several_prompts_every_result_of_a_picture_gets_that_picture_s_prompt(source, models):
+    two = torch.cat([source, -source])
+    task = quick(two, ["a pencil sketch", "neon lights"], models=models, batch=2, skip=8).task
+    assert task.prompt == ("a pencil sketch", "a pencil sketch", "neon lights", "neon lights")
+    assert torch.equal(task.source, two[[0, 0, 1, 1]])

@@ -385,3 +385,11 @@ def test_info_says_what_a_rerun_needs_and_why_there_is_none(folder, models):
     mine = replace(RECIPES["sdedit"], name="mine")
     stylize(source, "a mosaic", recipe=mine, models=models, steps=3, skip=1).save("mine.png")
     assert "cannot be made again: 'mine' is not one of the package's own" in plain(run("info", "mine.png").stdout)
+
+
+@pytest.mark.parametrize("name", ["zecon_lite", "torch", "device", "threads"])
+def test_everything_of_the_machine_that_differs_is_said(folder, name):
+    made("a sketch", "-o", "out.png")
+    rewritten("out.png", **{name: "another"})
+    (said,) = rerun("out.png", device="cpu").differences
+    assert said.startswith(f"{name} was another and is ")
