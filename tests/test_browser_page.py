@@ -225,8 +225,9 @@ def able(page, *names):
 CONTROLS = ("run", "stop", "resume", "download", "file")
 
 
-def test_the_worker_passes_its_own_tests(node):
-    tests = Path(__file__).parent / "js/worker.test.mjs"
+@pytest.mark.parametrize("script", ["worker", "zecon"])
+def test_the_page_s_scripts_pass_their_own_tests(node, script):
+    tests = Path(__file__).parent / f"js/{script}.test.mjs"
     done = subprocess.run([node, "--test", str(tests)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -414,3 +414,12 @@ def test_the_rate_is_how_far_a_step_goes():
         for rate in (0.1, 0.3)
     )
     assert_close(far - source, 3 * (near - source))
+
+
+def test_the_published_numbers_stand_in_the_methods():
+    for method in METHODS.values():
+        assert (method.iterations, method.guidance, method.rate, method.timesteps) == (200, 7.5, 0.1, (50, 949))
+        contrast = method.contrast
+        assert (contrast.patches, contrast.patch_sizes, contrast.tau) == (256, (1, 2), 0.07)
+    weights = {name: method.weights["contrast"] for name, method in METHODS.items()}
+    assert weights == {"sds": 0, "dds": 0, "cds": 3, "cds_cut_roles": 3}

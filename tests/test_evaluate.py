@@ -4,13 +4,15 @@ import itertools
 import json
 import re
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from zecon_lite import cli, images, load_models, metrics
+from zecon_lite import RECIPES, cli, images, load_models, metrics
 from zecon_lite import evaluate as scored
 from zecon_lite.adapters import Adapter
 from zecon_lite.benchmark import SOURCE, TRUTH, Benchmark, Photographs, Row, of_function
@@ -18,6 +20,7 @@ from zecon_lite.evaluate import COSTS, FRECHET, MEASURES, compare, made, rows_of
 from zecon_lite.tiny import world
 
 STYLES = ("pencil", "neon")
+COMMAND = sys.modules["zecon_lite.cli.evaluate"]
 
 
 class StandIn:
@@ -338,3 +341,27 @@ def test_seconds_are_those_of_one_picture(asked, monkeypatch):
     fake = SimpleNamespace(process_time=lambda: next(clock))
     monkeypatch.setattr(sys.modules["zecon_lite.evaluate"], "time", fake)
     assert made(counting([]), asked)[1] == 4 * 6 / 12    # 4 portions, 12 pictures
+
+
+def test_what_one_line_makes_is_kept_where_asked(tmp_path):
+    quick = replace(RECIPES["sdedit"], small={}, steps=2, skip=0)
+    scored(quick, scenes=1, styles=["neon"], seeds=1, models=load_models("tiny", "cpu"), cache=tmp_path)
+    assert len(list(tmp_path.glob("*.npz"))) == 1
+
+
+def test_the_command_hands_its_numbers_on(folder, monkeypatch):
+    seen = []
+
+    def compare(rows, asked, *rest):
+        seen.append((asked.scenes, asked.seeds, asked.styles, asked.batch, *rest))
+        raise ValueError("enough")
+
+    monkeypatch.setattr(COMMAND, "compare", compare)
+    run("--method", "mine:negative", "--scenes", 2, "--seeds", 4, "--styles", "neon,pencil", "--batch", 5, "--costs",
+        "--cache", "kept")
+    assert seen == [(2, 4, ("neon", "pencil"), 5, Path("kept"), True)]
+
+
+def test_the_printed_table_ends_with_the_mean_of_both_judges_in_each_style(capsys):
+    COMMAND._print(measured(), Benchmark(1, ("neon",), 1))
+    assert re.search(r"neon, mean of both judges +0\.50", capsys.readouterr().out)

@@ -392,3 +392,9 @@ def test_the_front_door_hands_on_what_is_not_wanted(latent):
     asked = {"latent": latent, "method": "sds", "iterations": 2}
     plain, other = (edit(picture(1, 1, 3, 16, 16), "a pig", negative_prompt=n, **asked).image for n in ("", "a dog"))
     assert not torch.equal(plain, other)
+
+
+def test_the_command_frames_the_photograph_as_asked(photo, folder):
+    words = ["-s", "a cat", "--iterations", 1, "--model", folder, "--fit", "pad", "--size", 24]
+    assert run("edit", photo, "a pig", *words).exit_code == 0
+    assert images.load("cat_a-pig.png").shape == (1, 3, 12, 24)    # of 20 x 40

@@ -210,12 +210,6 @@ def test_an_unturned_whole_cut_is_the_picture_or_its_mirror_image():
     assert 0 < mirrored.sum() < 8
 
 
-def test_a_turn_turns():
-    picture = rows(1, 1, 3, 9, 9)
-    (cut,) = Cuts(1, area=(1.0, 1.0), ratio=(1.0, 1.0), angle=180.0)(picture, 9, seeded(1))
-    assert not any(torch.allclose(cut, p) for p in (picture[0], picture[0].flip(-1)))
-
-
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 96), (128, 64)])
 def test_cuts_are_pieces_of_a_picture_of_any_shape(height, width):
     """Of a picture that is dark on the left and bright on the right most cuts lack a part of the dark or the bright."""

@@ -141,7 +141,7 @@ def test_pictures_made_on_a_gpu_have_no_seconds_until_these_are_measured_on_a_cp
     assert "Made on: Some GPU" in script.place(there)
     asked, made = Benchmark(1, ("pencil", "neon", "oil"), 1), []
     script.with_seconds(there, {"it": Row(lambda part, seed: made.append(len(part.styles)))}, asked)
-    assert made == [1, script.SAMPLE] and there["rows"]["it"]["cpu_seconds_per_picture"] >= 0
+    assert made == [1, script.SAMPLE] and there["rows"]["it"]["cpu_seconds_per_picture"] is not None
 
 
 def test_some_rows_can_be_measured_anew_and_the_others_keep_their_numbers(script):

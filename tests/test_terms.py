@@ -125,3 +125,10 @@ def test_a_profile_s_ensemble_and_face_network_are_made_once():
     models = Models(profile, torch.device("cpu"))
     assert models.clips is models.clips and models.face is models.face is len
     assert made == ["clips", "face"]
+
+
+def test_losses_are_asked_in_the_released_order_in_whatever_order_a_recipe_names_them():
+    models, zecon = toys(), RECIPES["zecon"]
+    turned = replace(zecon, weights=dict(reversed(zecon.weights.items())))
+    guidance = turned.guidance(Task(picture(1), "a sketch"), models, models.denoiser, torch.Generator())
+    assert list(guidance.weights) == list(zecon.weights)
