@@ -63,6 +63,7 @@ def test_colours_come_from_a_single_pixel_too(scene):
 def test_one_text_is_one_text_and_no_row_of_letters():
     models = load_models("tiny", "cpu")
     assert torch.equal(models.clip.text("sea"), models.clip.text(["sea"]))
+    assert torch.equal(models.clip.token_states("sea"), models.clip.token_states(["sea"]))
     assert torch.equal(models.latent.text("cat"), models.latent.text(["cat"]))
     assert models.latent.layers("up_blocks.1") == models.latent.layers(("up_blocks.1",))
     with pytest.raises(ValueError, match=r"layers must be a tuple of names; got 'up_blocks.1': write \("):

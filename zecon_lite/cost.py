@@ -30,9 +30,9 @@ def counted() -> Iterator[dict[str, list[int]]]:
     """While the block runs, how many pictures go through each network: name -> [forward, backward].
 
     A batch of three counts as three, and so do three views of one picture: the numbers do not depend on how the work is
-    cut into calls. Backward: a gradient came back to the network's input. What goes
-    through DOORS is counted, whoever asks, copies of networks too; so a method of your own is counted as far as it uses
-    them. `Clip.patches`, the network of faces and the autoencoder are not among them.
+    cut into calls. Backward: a gradient came back to the network's input. What goes through DOORS
+    is counted, whoever asks, copies of networks too; so a method of your own is counted as far as it uses them.
+    `Clip.patches`, the network of faces and the autoencoder are not among them.
     """
     found = {name: [0, 0] for name in DOORS}
     originals = {name: getattr(owner, method) for name, (owner, method) in DOORS.items()}

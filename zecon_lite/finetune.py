@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from .losses import Identity, TemplateDirection, l1
 from .losses.ensemble import imagenet_templates
 from .profiles import Models, load_models, pick, warn_of_overruled
 from .progress import bar
-from .provenance import check_seed
+from .provenance import check_count, check_seed
 from .state import State, Step
 
 # ------------------------------------------------------------------------------ from a latent to what the losses see
@@ -93,9 +92,7 @@ class FineTune:
         for name in self.weights:
             pick("loss", name, LOSSES)
         for name in ("epochs", "batch"):
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
+            check_count(name, getattr(self, name))
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr, the learning rate, must be above 0 and finite; got {self.lr}: the paper uses 8e-6")
         if not any(self.weights.values()):

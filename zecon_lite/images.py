@@ -245,8 +245,7 @@ def to_uint8(image: Tensor) -> Tensor:
     >>> to_uint8(torch.tensor([-1.0, 0.0, 1.0, 1.3]))
     tensor([  0, 128, 255, 255], dtype=torch.uint8)
     """
-    if not image.is_floating_point():
-        raise ValueError(f"pictures are float in [-1, 1]; got {image.dtype}: use images.from_unit(x / 255)")
+    check_float(image)
     if not torch.isfinite(image).all():
         raise ValueError("the picture holds NaN or infinity: look at the step that made it")
     return (to_unit(image.detach().float()) * 255).round().clamp(0, 255).to(torch.uint8).cpu()
@@ -259,6 +258,12 @@ def to_pil(image: Tensor) -> Image.Image:
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"one picture must be (1, 3, H, W) or (3, H, W); got {tuple(image.shape)}: take image[:1]")
     return Image.fromarray(to_uint8(image).permute(1, 2, 0).contiguous().numpy())
+
+
+def check_float(image: Tensor) -> None:
+    """Raises ValueError, with the cure, for whole numbers: in [0, 255], nearly all of them would be read as white."""
+    if not image.is_floating_point():
+        raise ValueError(f"pictures are float in [-1, 1]; got {image.dtype}: use images.from_unit(x / 255)")
 
 
 def check(image: Tensor, name: str = "source") -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from . import weights
 from .colour import square_root
+from .images import check_float
 from .tiny import world
 from .tiny.judges import Judge as JudgeNetwork
 from .tiny.judges import Segmenter, build_judge_a, build_judge_b, overlap
@@ -33,8 +34,7 @@ Judge = Callable[[Tensor], tuple[Tensor, ...]]  # pictures -> logits of styles (
 
 def luminance(images: Tensor) -> Tensor:
     """(B, 3, H, W) -> (B, 1, H, W) in [0, 1]."""
-    if not images.is_floating_point():
-        raise ValueError(f"pictures are float in [-1, 1]; got {images.dtype}: use images.from_unit(x / 255)")
+    check_float(images)
     shares = images.new_tensor(LUMINANCE)[:, None, None]
     return ((images + 1) / 2 * shares).sum(1, keepdim=True)
 
@@ -117,8 +117,7 @@ def as_judged(images: Tensor) -> Tensor:
     The judges know no other scale: at 256 px one of them takes true pencil sketches for something else half of the
     time. Smaller pictures stay as they are.
     """
-    if not images.is_floating_point():
-        raise ValueError(f"pictures are float in [-1, 1]; got {images.dtype}: use images.from_unit(x / 255)")
+    check_float(images)
     images, short = images.cpu().float(), min(images.shape[-2:])
     if short <= SIZE:
         return images

@@ -12,6 +12,7 @@ import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,12 @@ def plain_numbers(given: Mapping[str, Any]) -> dict[str, Any]:
         if not callable(value) and not isinstance(value, int | float):
             raise ValueError(f"{name} must be a number; got {value!r}")
     return plain
+
+
+def check_count(name: str, value: object) -> None:
+    """Raises ValueError for what is no whole number from 1."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
 
 
 def check_seed(seed: object) -> int:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 
 from torch import Tensor
 
 from .losses import AttentionContrast, result_anchored
 from .profiles import nearest
-from .provenance import plain_numbers
+from .provenance import check_count, plain_numbers
 
 # -------------------------------------------------------------------------------------------------------- formulas
 
@@ -82,8 +81,7 @@ class Method:
         for name in self.weights:
             if name not in WEIGHTS:
                 raise ValueError(f"there is no weight {name!r}; {nearest(name, WEIGHTS)}")
-        if not isinstance(self.iterations, Integral) or self.iterations < 1:
-            raise ValueError(f"iterations must be a whole number, at least 1; got {self.iterations!r}")
+        check_count("iterations", self.iterations)
         if not 0 <= self.timesteps[0] < self.timesteps[1]:
             raise ValueError(f"timesteps must be (first, end), 0 <= first < end; got {self.timesteps}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from . import images, ways
 from .memory import Memory
 from .profiles import Models, load_models, pick, warn_of_overruled
 from .progress import bar
-from .provenance import KEY, check_seed, fingerprint, hash_of, machine, settings_of, telling
+from .provenance import KEY, check_count, check_seed, fingerprint, hash_of, machine, settings_of, telling
 from .recipes import RECIPES, Recipe, Task, check, warn
 from .samplers import ddim_step, ddpm_step, sample
 from .state import Step
@@ -118,8 +117,7 @@ def stylize(
         weights=weights, steps=steps, skip=skip, strength=strength, returns=returns
     )
     images.check(source, "source")
-    if not isinstance(batch, Integral) or batch < 1:
-        raise ValueError(f"batch must be a whole number, at least 1; got {batch!r}")
+    check_count("batch", batch)
     # A page that calls this may be in inference mode, where nothing has a gradient.
     with torch.inference_mode(False), models.at_work((len(source) * batch, *source.shape[1:])):
         task = _task(source, prompt, source_prompt, style, batch, models)

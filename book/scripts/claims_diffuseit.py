@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import torch
 from matplotlib.figure import Figure
@@ -116,22 +117,18 @@ def row_of(name: str, measured: Mapping) -> Mapping[str, list[float]]:
     rows = measured["rows"]
     if not name.startswith(LIKE):
         return rows[name]
-    wanted = _mean(rows[name.removeprefix(LIKE)]["style"])
-    pixels = sorted((row for n, row in rows.items() if n.startswith("pixels ")), key=lambda row: _mean(row["style"]))
-    low = next((row for row in reversed(pixels) if _mean(row["style"]) <= wanted), pixels[0])
-    high = next((row for row in pixels if _mean(row["style"]) >= wanted), pixels[-1])
-    gap = _mean(high["style"]) - _mean(low["style"])
-    share = (wanted - _mean(low["style"])) / gap if gap else 0.0
+    wanted = fmean(rows[name.removeprefix(LIKE)]["style"])
+    pixels = sorted((row for n, row in rows.items() if n.startswith("pixels ")), key=lambda row: fmean(row["style"]))
+    low = next((row for row in reversed(pixels) if fmean(row["style"]) <= wanted), pixels[0])
+    high = next((row for row in pixels if fmean(row["style"]) >= wanted), pixels[-1])
+    gap = fmean(high["style"]) - fmean(low["style"])
+    share = (wanted - fmean(low["style"])) / gap if gap else 0.0
     return {m: [(1 - share) * x + share * y for x, y in zip(low[m], high[m], strict=True)] for m in MEASURES}
 
 
 def _scenes(measured: Mapping) -> Tensor:
     """(n,): the scene of each picture; styles run fastest, then scenes, then seeds."""
     return torch.arange(measured["scenes"]).repeat_interleave(len(measured["styles"])).repeat(measured["seeds"])
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 # ---------------------------------------------------------------------------------------------------------- the tables

@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice, product
+from statistics import fmean
 
 import torch
 from matplotlib.figure import Figure
@@ -191,10 +192,6 @@ def verdict(claim: Claim, found: Sequence[float]) -> str:
     return VERDICTS[side_of_zero(*found[1:]) * (-1 if claim.less else 1)]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def name_of(alpha: float, beta: float) -> str:
     """A point of the grid, as the JSON names it."""
     return f"alpha x {alpha:g}, beta x {beta:g}"
@@ -227,7 +224,7 @@ def fragment(measured: Mapping) -> str:
 def setup(measured: Mapping) -> str:
     """What was run, and what the numbers mean."""
     own = measured["weights"]
-    arrived, could = (_mean(measured["grid"][name]["style_probability_b"]) for name in (name_of(1, 1), "the truth"))
+    arrived, could = (fmean(measured["grid"][name]["style_probability_b"]) for name in (name_of(1, 1), "the truth"))
     return (
         f"{measured['scenes']} held-out scenes, one style each, {EXAMPLES} style pictures for each of them; "
         f"{measured['steps']} guided steps, one seed. In so few the style does not arrive whole: at the recipe's own "

@@ -104,11 +104,12 @@ class Clip:
         return torch.stack([self._known[text] for text in texts])
 
     @torch.no_grad()
-    def token_states(self, texts: Sequence[str]) -> Tensor:
+    def token_states(self, texts: str | Sequence[str]) -> Tensor:
         """Texts -> (B, L, width): the text tower's state at each token, after its last norm; "" is allowed.
 
         What a text-conditional diffusion model reads. Raises and warns otherwise as `text` does.
         """
+        texts = [texts] if isinstance(texts, str) else texts
         for text in filter(str.strip, texts):
             self._check_words(text)
         seen = []
